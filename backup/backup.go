@@ -1,0 +1,178 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/chunker"
+	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source/live"
+	"golang.org/x/sync/errgroup"
+)
+
+// Store is what a backup needs of a repository: one session of writing.
+type Store interface {
+	// Lane returns one goroutine's way of saving.
+	Lane() Lane
+	// Has reports whether a blob may be referred to.
+	Has(id blob.ID) bool
+	// PutSnapshot makes all that was saved durable, and then a record.
+	PutSnapshot(ctx context.Context, record []byte) (blob.Name, error)
+	// Added says what was stored so far: blobs, their bytes, and the bytes that they take.
+	Added() (blobs, plain, stored uint64)
+}
+
+// Lane saves blobs for one goroutine.
+type Lane interface {
+	snapshot.Saver
+	// Break tells that the next blobs are no neighbours of those before.
+	Break(ctx context.Context) error
+	// BreakAlways tells that the next blobs are another user's.
+	BreakAlways(ctx context.Context) error
+	// Flush hands over what was saved.
+	Flush(ctx context.Context) error
+}
+
+// Filter says what a backup leaves out.
+type Filter interface {
+	// Match reports whether the entry at an absolute path is left out, with all below it.
+	Match(path string, isDir bool) bool
+}
+
+// Options says what to back up and how. Paths or Stdin must be set, and the chunkers.
+type Options struct {
+	Paths            []string // absolute and clean
+	Stdin            *Stdin   // instead of Paths
+	Data, Meta       chunker.Chunker
+	Exclude          Filter
+	ExcludeIfPresent []string // names; a folder that holds one is kept, but none of its other entries
+	ExcludeCaches    bool     // the same for folders with a CACHEDIR.TAG (bford.info/cachedir)
+	ExcludeLarger    uint64   // bytes; 0 for no limit
+	OneFileSystem    bool
+	AccessTime       bool          // keep atimes
+	Readers          int           // goroutines that read; 0 for one per processor
+	PartialEvery     time.Duration // between partial snapshots; 0 for 30 minutes
+	Parent           *Parent
+	Capture          live.Options
+	Record           snapshot.Record // host, user, tags, time and so on, as the caller wants them recorded
+}
+
+// Stdin is a stream that is saved as the only file of a snapshot.
+type Stdin struct {
+	Name   string // absolute path in the snapshot
+	Reader io.Reader
+	Wait   func() error // called at the end of the stream; an error means that the stream is not whole
+}
+
+// Parent is the snapshot that a backup compares with: what did not change since is not read again.
+type Parent struct {
+	Name   blob.Name
+	Record *snapshot.Record
+	Loader snapshot.Loader
+}
+
+// partialEvery is how often a long backup leaves a snapshot of what is done so far.
+const partialEvery = 30 * time.Minute
+
+// Run reads and saves what o names, and returns the record for the caller to commit. What went wrong with single entries is in the
+// record; an error means that there is nothing to commit.
+func Run(ctx context.Context, store Store, o Options, p *Progress) (*snapshot.Record, error) {
+	begin := time.Now()
+	if o.Readers <= 0 {
+		o.Readers = runtime.GOMAXPROCS(0)
+	}
+	if o.PartialEvery <= 0 {
+		o.PartialEvery = partialEvery
+	}
+	var rec *snapshot.Record
+	var err error
+	if o.Stdin != nil {
+		rec, err = runStdin(ctx, store, &o, p)
+	} else {
+		rec, err = runPaths(ctx, store, &o, p)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.Finishing.Store(true)
+	rec.End = time.Now()
+	rec.Stats.DurationMS = uint64(rec.End.Sub(begin).Milliseconds())
+	rec.Stats.Blobs, rec.Stats.Added, rec.Stats.Stored = store.Added()
+	return rec, nil
+}
+
+// runPaths runs the walker, the readers and the assembler.
+func runPaths(ctx context.Context, store Store, o *Options, p *Progress) (*snapshot.Record, error) {
+	targets, err := newTargets(o.Paths)
+	if err != nil {
+		return nil, err
+	}
+	capturer, err := live.New(o.Capture)
+	if err != nil {
+		return nil, err
+	}
+	defer capturer.Close()
+
+	group, ctx := errgroup.WithContext(ctx)
+	order, work := make(chan *batch, batchesOpen), make(chan *batch, batchesOpen)
+	w := &walker{ctx: ctx, o: o, store: store, progress: p, order: order, work: work, cur: newBatch(), links: map[inode]linked{}}
+	group.Go(func() error {
+		defer close(order)
+		defer close(work)
+		w.previous = newPrevious(ctx, o.Parent)
+		defer w.previous.close()
+		return w.run(targets)
+	})
+	for range o.Readers {
+		r := newReader(store.Lane(), capturer, o, p)
+		group.Go(func() error { return r.run(ctx, work) })
+	}
+	a := newAssembler(store, o, p)
+	group.Go(func() error { return a.run(ctx, order) })
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return a.record, nil
+}
+
+// runStdin saves a stream as the only file.
+func runStdin(ctx context.Context, store Store, o *Options, p *Progress) (*snapshot.Record, error) {
+	r := newReader(store.Lane(), nil, o, p)
+	size, content, err := r.stream(ctx, o.Stdin.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("read standard input: %w", err)
+	}
+	if o.Stdin.Wait != nil {
+		if err := o.Stdin.Wait(); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.lane.Flush(ctx); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	at := snapshot.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
+	a := newAssembler(store, o, p)
+	dir, name := path.Split(path.Clean(o.Stdin.Name))
+	b := newBatch()
+	close(b.done)
+	folders := strings.FieldsFunc(dir, func(c rune) bool { return c == '/' })
+	for _, f := range folders {
+		b.items = append(b.items, item{kind: itemEnter, node: snapshot.Node{Name: f, Type: snapshot.Dir, Mode: 0o755}, seen: snapshot.Seen{Name: f}})
+	}
+	node := snapshot.Node{Name: name, Type: snapshot.File, Mode: 0o600, ModTime: at, Size: size, Content: content}
+	b.items = append(b.items, item{node: node, seen: snapshot.Seen{Name: name}, bytes: size})
+	for range folders {
+		b.items = append(b.items, item{kind: itemLeave})
+	}
+	order := make(chan *batch, 1)
+	order <- b
+	close(order)
+	return a.record, a.run(ctx, order)
+}

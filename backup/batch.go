@@ -1,0 +1,90 @@
+package backup
+
+import (
+	"strings"
+
+	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source"
+)
+
+// What a batch holds at most, and how many batches are on the way.
+const (
+	batchBytes  = 1 << 20
+	batchItems  = 256
+	batchesOpen = 48
+)
+
+type itemKind uint8
+
+const (
+	itemEntry itemKind = iota // anything but a folder
+	itemEnter                 // a folder begins
+	itemLeave                 // the folder entered last ends
+	itemGone                  // it turned out that there is nothing to store
+)
+
+type change uint8
+
+const (
+	isNew change = iota
+	isChanged
+	isUnchanged
+)
+
+// item is one step of the walk.
+type item struct {
+	kind    itemKind
+	read    bool // its content has to be read
+	change  change
+	dir     *folder
+	node    snapshot.Node
+	encoded string // the parent's record of it, to be taken over
+	stat    source.Stat
+	seen    snapshot.Seen
+	fsID    string         // a file system that begins with this folder
+	was     *snapshot.Node // the parent's node, if it may have to be carried
+	set     *fileSet
+	extras  []extra // files that were captured together with this one
+	bytes   uint64  // that were read
+}
+
+// extra is a file that a set brought along.
+type extra struct {
+	node snapshot.Node
+	seen snapshot.Seen
+}
+
+// path is the item's absolute path.
+func (it *item) path() string {
+	if it.dir == nil {
+		return "/" + it.node.Name
+	}
+	if it.node.Name == "" {
+		return it.dir.path
+	}
+	return strings.TrimSuffix(it.dir.path, "/") + "/" + it.node.Name
+}
+
+// folder is an open folder of the walk.
+type folder struct {
+	*source.Dir        // nil above the paths that are backed up, and if it can't be opened
+	path        string // as the user knows it
+}
+
+// batch is a run of neighbouring items. It is done when its files are read.
+type batch struct {
+	items    []item
+	bytes    uint64 // to be read
+	reads    bool
+	done     chan struct{}
+	problems []snapshot.Problem
+	vanished uint64
+}
+
+// fileSet ties a file to others that must be captured in the same moment: a SQLite database and its journals.
+type fileSet struct {
+	database string
+	given    bool          // the database was given to a reader; the walker's
+	done     chan struct{} // closed when the database is read, or nobody will
+	taken    bool          // the set was captured as one: its other files came with the database; valid when done is closed
+}

@@ -1,0 +1,362 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/chunker"
+	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source"
+	"github.com/tarn-backup/tarn/source/live"
+)
+
+// reader reads the files of batches and saves what they hold. It belongs to one goroutine.
+type reader struct {
+	lane     Lane
+	capturer *live.Capturer
+	o        *Options
+	progress *Progress
+	lists    snapshot.Lists
+	owner    uint32
+	small    []byte          // holds a file that is one chunk, and a byte more
+	large    *chunker.Stream // made for the first file that is not
+}
+
+func newReader(lane Lane, c *live.Capturer, o *Options, p *Progress) *reader {
+	r := &reader{lane: lane, capturer: c, o: o, progress: p, small: make([]byte, o.Data.Params().Min+1)}
+	r.lists = snapshot.Lists{Saver: lane, Cutter: o.Meta, Max: o.Meta.Params().Max}
+	return r
+}
+
+func (r *reader) run(ctx context.Context, work <-chan *batch) error {
+	for b := range work {
+		if err := r.batch(ctx, b); err != nil {
+			return err
+		}
+		close(b.done)
+	}
+	return r.lane.Flush(ctx)
+}
+
+// batch reads the files of a batch. What is busy is taken up again when all others are read, and the journals of a database wait for
+// that.
+func (r *reader) batch(ctx context.Context, b *batch) error {
+	var later, journals []*item
+	for i := range b.items {
+		it := &b.items[i]
+		if !it.read {
+			continue
+		}
+		if it.stat.UID != r.owner {
+			if err := r.lane.BreakAlways(ctx); err != nil {
+				return err
+			}
+			r.owner = it.stat.UID
+		}
+		if it.set != nil && it.set.database != it.node.Name {
+			journals = append(journals, it)
+			continue
+		}
+		put, err := r.file(ctx, b, it, live.First)
+		if err != nil {
+			return err
+		}
+		if put {
+			later = append(later, it)
+		}
+	}
+	for _, it := range later {
+		if _, err := r.file(ctx, b, it, live.Second); err != nil {
+			return err
+		}
+	}
+	for _, it := range journals {
+		if err := r.journal(ctx, b, it); err != nil {
+			return err
+		}
+	}
+	return r.lane.Break(ctx)
+}
+
+// journal reads a file that belongs to a database, unless it came with that.
+func (r *reader) journal(ctx context.Context, b *batch, it *item) error {
+	select {
+	case <-it.set.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if it.set.taken {
+		it.kind = itemGone
+		r.finished(it)
+		return nil
+	}
+	_, err := r.file(ctx, b, it, live.Second)
+	return err
+}
+
+// file reads one file and fills in its item. put says that it is to be taken up later. What goes wrong with the file is noted in
+// the batch; an error is the repository's.
+func (r *reader) file(ctx context.Context, b *batch, it *item, pass live.Pass) (put bool, err error) {
+	path := it.path()
+	r.progress.Current.Store(&path)
+	err = r.capture(ctx, b, it, pass)
+	if errors.Is(err, live.ErrLater) && pass == live.First {
+		return true, nil
+	}
+	if it.set != nil && it.set.database == it.node.Name {
+		close(it.set.done)
+	}
+	r.finished(it)
+	var save *saveError
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case errors.As(err, &save):
+		return false, save.err
+	case source.IsGone(err) || errors.Is(err, live.ErrNotRegular):
+		it.kind = itemGone
+		b.vanished++
+	default:
+		r.unreadable(b, it, path, err)
+	}
+	return false, nil
+}
+
+// finished tells that nothing of the item will be read any more.
+func (r *reader) finished(it *item) {
+	it.dir.Release()
+	r.progress.Files.Add(1)
+	r.progress.Bytes.Add(it.stat.Size)
+}
+
+// saveError is an error of the repository's, which ends the backup, as opposed to one of the file's.
+type saveError struct{ err error }
+
+func (e *saveError) Error() string { return e.err.Error() }
+
+// unreadable notes that a file can't be read, and puts the parent's version in its place if there is one.
+func (r *reader) unreadable(b *batch, it *item, path string, err error) {
+	r.progress.Problems.Add(1)
+	p := snapshot.Problem{Kind: snapshot.Unreadable, Path: path, Reason: source.Reason(err)}
+	if it.was != nil && it.was.Type == snapshot.File {
+		it.node, it.node.State, it.encoded = *it.was, snapshot.Carried, ""
+		p.Kind = snapshot.ProblemCarry
+	} else {
+		it.kind = itemGone
+	}
+	it.seen.ChangeTime = snapshot.Time{}
+	b.problems = append(b.problems, p)
+}
+
+const sqliteHeader = "SQLite format 3\x00"
+
+// capture holds a file still and reads it; a database is captured with its journals.
+func (r *reader) capture(ctx context.Context, b *batch, it *item, pass live.Pass) error {
+	if it.set != nil && it.set.database == it.node.Name {
+		err := r.captureSet(ctx, b, it, pass)
+		if !errors.Is(err, live.ErrNotSQLite) {
+			return err
+		}
+	}
+	f, err := it.dir.Capture(ctx, r.capturer, it.node.Name, pass)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if f.Size() >= int64(len(r.small)) && source.HasPrefix(f.FD(), sqliteHeader) {
+		err := r.captureSet(ctx, b, it, pass)
+		if !errors.Is(err, live.ErrNotSQLite) {
+			return err
+		}
+	}
+	for {
+		size, content, err := r.content(ctx, f, f.Size())
+		if err != nil {
+			return err
+		}
+		result, err := f.Finish(ctx)
+		if err != nil {
+			return err
+		}
+		if r.isBusyDatabase(f.Size(), result) {
+			if err := r.captureSet(ctx, b, it, pass); !errors.Is(err, live.ErrNotSQLite) {
+				return err
+			}
+		}
+		if result.Later {
+			return live.ErrLater
+		}
+		if !result.Again {
+			return r.fill(ctx, b, it, f, result, size, content)
+		}
+		if err := f.Restart(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// isBusyDatabase reports whether the small file that was just read is, by its first bytes, a SQLite database that a program has open.
+func (r *reader) isBusyDatabase(size int64, result live.Result) bool {
+	return size >= 512 && size < int64(len(r.small)) && result.Method != snapshot.MethodLease && string(r.small[:len(sqliteHeader)]) == sqliteHeader
+}
+
+// captureSet captures a database with its journals, in one moment.
+func (r *reader) captureSet(ctx context.Context, b *batch, it *item, pass live.Pass) error {
+	set, err := it.dir.CaptureSet(ctx, r.capturer, it.node.Name, pass)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	files := set.Files()
+	sizes, contents := make([]uint64, len(files)), make([]snapshot.Content, len(files))
+	for i, f := range files {
+		if sizes[i], contents[i], err = r.content(ctx, f, f.Size()); err != nil {
+			return err
+		}
+	}
+	result, err := set.Finish(ctx)
+	if err != nil {
+		return err
+	}
+	if result.Later {
+		return live.ErrLater
+	}
+	for i, f := range files {
+		one := *it
+		one.dir, one.bytes = it.dir, 0
+		res := result
+		res.Stat = f.Stat()
+		one.node.Name = f.Name()[strings.LastIndexByte(f.Name(), '/')+1:]
+		one.seen.Name = one.node.Name
+		if err := r.fill(ctx, b, &one, f, res, sizes[i], contents[i]); err != nil {
+			return err
+		}
+		it.bytes += one.bytes
+		if i == 0 {
+			it.node, it.seen, it.stat = one.node, one.seen, one.stat
+		} else {
+			it.extras = append(it.extras, extra{one.node, one.seen})
+		}
+	}
+	if it.set != nil {
+		it.set.taken = true
+	}
+	return nil
+}
+
+// fill makes the item say what was read.
+func (r *reader) fill(ctx context.Context, b *batch, it *item, f *live.File, result live.Result, size uint64, content snapshot.Content) error {
+	link, name := it.node.Link, it.node.Name
+	st := source.StatOf(result.Stat)
+	fillNode(&it.node, name, &st, r.o.AccessTime)
+	it.node.Link, it.node.Size, it.node.Content, it.node.State = link, size, content, result.State
+	it.stat, it.bytes = st, size
+	it.seen.Inode, it.seen.Method = st.Inode, result.Method
+	if it.seen.ChangeTime != st.ChangeTime || result.State != snapshot.Whole {
+		it.seen.ChangeTime = snapshot.Time{} // it changed between the walk and the reading: look again next time
+	}
+	var err error
+	if it.node.Xattrs, it.node.Flags, err = source.FileAttr(f.FD()); err != nil {
+		r.attrProblem(b, it.path(), err)
+	}
+	if err := saveXattrs(ctx, r.lane, it.node.Xattrs); err != nil {
+		return &saveError{err}
+	}
+	it.node.Sparse = st.Blocks*512 < size && hasHole(f.FD())
+	switch result.State {
+	case snapshot.Torn:
+		b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemTorn, Path: it.path(), Reason: result.Reason})
+		r.progress.Problems.Add(1)
+	case snapshot.Appended:
+		b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemAppend, Path: it.path(), Reason: result.Reason})
+	}
+	return nil
+}
+
+func (r *reader) attrProblem(b *batch, path string, err error) {
+	b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemAttr, Path: path, Reason: source.Reason(err)})
+	r.progress.Problems.Add(1)
+}
+
+// saveXattrs stores long values as blobs of their own.
+func saveXattrs(ctx context.Context, s snapshot.Saver, xattrs []snapshot.Xattr) error {
+	for i := range xattrs {
+		x := &xattrs[i]
+		if len(x.Value) <= snapshot.XattrInline {
+			continue
+		}
+		id, err := s.Save(ctx, blob.Data, []byte(x.Value))
+		if err != nil {
+			return err
+		}
+		x.Ref, x.Value = id, ""
+	}
+	return nil
+}
+
+// content saves what rd holds, which is size bytes if nobody changes it.
+func (r *reader) content(ctx context.Context, rd io.Reader, size int64) (uint64, snapshot.Content, error) {
+	if size >= int64(len(r.small)) {
+		return r.stream(ctx, rd)
+	}
+	n, err := io.ReadFull(rd, r.small)
+	if err == nil { // longer than it was said to be
+		return r.stream(ctx, io.MultiReader(strings.NewReader(string(r.small)), rd))
+	}
+	if err != io.EOF && err != io.ErrUnexpectedEOF {
+		return 0, snapshot.Content{}, err
+	}
+	if n == 0 {
+		return 0, snapshot.Content{}, nil
+	}
+	id, err := r.lane.Save(ctx, blob.Data, r.small[:n])
+	if err != nil {
+		return 0, snapshot.Content{}, &saveError{err}
+	}
+	return uint64(n), snapshot.Content{Elements: []snapshot.Element{{ID: id, Length: uint64(n)}}}, nil
+}
+
+// stream cuts what rd holds and saves it.
+func (r *reader) stream(ctx context.Context, rd io.Reader) (size uint64, c snapshot.Content, err error) {
+	if r.large == nil {
+		r.large = chunker.NewStream(r.o.Data, nil, nil)
+	}
+	r.large.Reset(rd)
+	list := r.lists.NewContentBuilder()
+	for {
+		if err := ctx.Err(); err != nil {
+			return 0, c, err
+		}
+		e := snapshot.Element{}
+		zeros, err := r.large.Zeros()
+		if err != nil {
+			return 0, c, err
+		}
+		if e.Length = uint64(zeros); zeros == 0 {
+			chunk, err := r.large.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return 0, c, err
+			}
+			e.Length = uint64(len(chunk))
+			if e.ID, err = r.lane.Save(ctx, blob.Data, chunk); err != nil {
+				return 0, c, &saveError{err}
+			}
+		}
+		size += e.Length
+		if err := list.Add(ctx, e); err != nil {
+			return 0, c, &saveError{err}
+		}
+	}
+	c, err = list.Finish(ctx)
+	if err != nil {
+		return 0, c, &saveError{err}
+	}
+	return size, c, nil
+}

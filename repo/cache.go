@@ -1,0 +1,100 @@
+package repo
+
+import (
+	"container/list"
+	"context"
+	"sync"
+
+	"github.com/tarn-backup/tarn/blob"
+)
+
+// segmentCacheSize is how many bytes of decoded segments are kept.
+const segmentCacheSize = 48 << 20
+
+type segmentKey struct {
+	pack   blob.Name
+	number uint16
+}
+
+// segment is one decoded segment, or the wait for it.
+type segment struct {
+	key   segmentKey
+	ready chan struct{} // closed when plain or err is set
+	plain []byte
+	err   error
+	place *list.Element // in the order of use; nil while it is fetched, and after it was dropped
+}
+
+// segmentCache keeps decoded segments, the least recently used go first. However many ask for a segment, it is fetched once.
+type segmentCache struct {
+	mu    sync.Mutex
+	max   int
+	size  int
+	known map[segmentKey]*segment
+	order *list.List // of *segment, the most recently used in front
+}
+
+func newSegmentCache(max int) *segmentCache {
+	return &segmentCache{max: max, known: map[segmentKey]*segment{}, order: list.New()}
+}
+
+// get returns a segment's plaintext, which is shared: nobody may change it.
+func (c *segmentCache) get(ctx context.Context, key segmentKey, fetch func() ([]byte, error)) ([]byte, error) {
+	for {
+		c.mu.Lock()
+		s, ok := c.known[key]
+		if !ok {
+			s = &segment{key: key, ready: make(chan struct{})}
+			c.known[key] = s
+			c.mu.Unlock()
+			c.fill(s, fetch)
+			return s.plain, s.err
+		}
+		if s.place != nil {
+			c.order.MoveToFront(s.place)
+		}
+		c.mu.Unlock()
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if s.err == nil {
+			return s.plain, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		// Whoever fetched it may have been cancelled: ask again, and get an error of one's own.
+	}
+}
+
+func (c *segmentCache) fill(s *segment, fetch func() ([]byte, error)) {
+	s.plain, s.err = fetch()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(s.ready)
+	if s.err != nil {
+		delete(c.known, s.key)
+		return
+	}
+	s.place = c.order.PushFront(s)
+	c.size += cap(s.plain)
+	for c.size > c.max && c.order.Len() > 1 {
+		last := c.order.Remove(c.order.Back()).(*segment)
+		last.place = nil
+		c.size -= cap(last.plain)
+		delete(c.known, last.key)
+	}
+}
+
+// drop forgets everything.
+func (c *segmentCache) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := c.order.Front(); e != nil; e = e.Next() {
+		delete(c.known, e.Value.(*segment).key)
+	}
+	c.order.Init()
+	c.size = 0
+}

@@ -1,0 +1,58 @@
+package repo
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo/seal"
+	"github.com/tarn-backup/tarn/repo/storage"
+)
+
+// evictionBody is what an object under evictions/ holds: fixed bytes, so that who evicts needs no key and a retry changes nothing.
+const evictionBody = "evicted\n"
+
+// waitDir holds the lists of sessions that pruners wait for.
+const waitDir = "wait/"
+
+// Storage is where the repository is kept.
+func (r *Repo) Storage() storage.Storage { return r.storage }
+
+// SealKeys are the keys that all of the repository is sealed with, for packages that look at sealed bytes themselves.
+func (r *Repo) SealKeys() *seal.Keys { return r.keys }
+
+// OpenObject proves all bytes of an object that is no pack, given its name in storage, and returns its body and its directory as far as
+// it has them. It does not compare the name with the hash of the bytes.
+func (r *Repo) OpenObject(name string, data []byte) (body, directory []byte, err error) {
+	switch folder := name[:strings.LastIndexByte(name, '/')+1]; folder {
+	case indexDir:
+		return openObjectWith(r.keys, seal.Index, data)
+	case snapshotsDir:
+		return openObjectWith(r.keys, seal.Snapshot, data)
+	case trashDir:
+		return openObjectWith(r.keys, seal.Trash, data)
+	case waitDir:
+		return openObjectWith(r.keys, seal.Wait, data)
+	case sessionsDir:
+		if body, err = openObject(r.keys, seal.Session, data); err == nil {
+			_, err = decodeSession(blob.Session{}, body)
+		}
+		return body, nil, err
+	case keysDir:
+		_, err = seal.DecodeSlot(data)
+		return nil, nil, err
+	case evictionsDir:
+		if string(data) != evictionBody {
+			err = fmt.Errorf("%w: its bytes are others", seal.ErrCorrupt)
+		}
+		return nil, nil, err
+	}
+	if name != configName {
+		return nil, nil, fmt.Errorf("%s: no object of a repository", name)
+	}
+	c, err := decodeConfigHead(data)
+	if err == nil {
+		err = c.decodeBody(r.keys, data)
+	}
+	return nil, nil, err
+}

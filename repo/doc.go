@@ -1,0 +1,26 @@
+// Package repo is a deduplicating, sealed store of blobs, kept as immutable objects in a [storage.Storage].
+//
+// # Reading
+//
+// [Open] needs a password and gives a [Repo]. [Repo.Load] returns a blob: the index says in which segment of which pack it lies,
+// one ranged read fetches the segment, which is opened, decompressed and kept for the neighbours that are asked for next; then the blob is
+// hashed again and compared with its ID, always.
+//
+// # Writing
+//
+// A [Writer] is one session. Each goroutine that saves has a [Lane] of its own: a segment that is being filled. [Lane.Save] hashes
+// a blob, looks it up, and appends it to the segment if it is new. A full segment is compressed by the goroutine that filled it, sealed into
+// the open pack, and read back. A full pack is put to storage by a goroutine of the Writer's, at most two at once. [Writer.Commit] makes
+// all of it durable in the order packs, index, snapshot, and then asks whether the session still stands.
+//
+// # Many writers
+//
+// There are no locks. A session sees a view: the packs that are listed and in no trash. It refers to nothing else, whatever an index or a
+// cache says. Whoever removes packs waits for the sessions that might have seen them; a session that was evicted meanwhile finds
+// this out before it reports success. docs/adr has the argument.
+//
+// # Where concurrency lives
+//
+// In the Writer: its lanes belong to the caller's goroutines, its uploads to the Writer, which waits for them in Flush, Commit and Abort. In the
+// cache of decoded segments: one fetch per segment, however many ask. Nowhere else.
+package repo

@@ -1,0 +1,115 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/index"
+	"github.com/tarn-backup/tarn/repo/pack"
+)
+
+// A Lane is one goroutine's way into a Writer: the segments that it is filling, and what it compresses and looks back with.
+type Lane struct {
+	writer   *Writer
+	compress *pack.Compressor
+	prove    *pack.Prover
+
+	mu   sync.Mutex // taken by Flush of the Writer too, and nearly never contended
+	data open
+	meta open
+}
+
+// open is a segment that is being filled.
+type open struct {
+	plain []byte
+	blobs []index.Entry
+}
+
+// Lane returns a new lane.
+func (w *Writer) Lane() *Lane {
+	l := &Lane{writer: w, compress: pack.NewCompressor(w.options.Compression), prove: pack.NewProver()}
+	w.mu.Lock()
+	w.lanes = append(w.lanes, l)
+	w.mu.Unlock()
+	return l
+}
+
+// Save stores a blob unless it is there, and returns its ID. plain may be reused when it returns.
+func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID, error) {
+	if len(plain) > blob.SizeMax || len(plain) == 0 {
+		return blob.ID{}, fmt.Errorf("a blob of %d bytes can't be stored", len(plain))
+	}
+	id := l.writer.repo.keys.ID(kind, plain)
+	if !l.writer.claim(id) {
+		return id, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seg, size := &l.data, dataSegmentSize
+	if kind.Meta() {
+		seg, size = &l.meta, metaSegmentSize
+	}
+	if len(seg.plain) > 0 && len(seg.plain)+len(plain) > size {
+		if err := l.flushLocked(ctx, seg); err != nil {
+			return id, err
+		}
+	}
+	seg.plain = append(seg.plain, plain...)
+	seg.blobs = append(seg.blobs, index.Entry{ID: id, Kind: kind, Length: uint32(len(plain))})
+	if len(seg.plain) >= size {
+		return id, l.flushLocked(ctx, seg)
+	}
+	return id, nil
+}
+
+// Break ends the data segment if it is at least half full, where the next files are no neighbours of these.
+func (l *Lane) Break(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.data.plain) < dataSegmentSize/2 {
+		return nil
+	}
+	return l.flushLocked(ctx, &l.data)
+}
+
+// BreakAlways ends the data segment, where the next files belong to somebody else: what one user can feed to the compressor must not
+// stand with another's secrets.
+func (l *Lane) BreakAlways(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.flushLocked(ctx, &l.data)
+}
+
+// Flush ends the lane's segments and seals them into open packs.
+func (l *Lane) Flush(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.flushLocked(ctx, &l.data); err != nil {
+		return err
+	}
+	return l.flushLocked(ctx, &l.meta)
+}
+
+// flushLocked compresses a segment, seals it into the open pack, and looks back.
+func (l *Lane) flushLocked(ctx context.Context, seg *open) error {
+	if len(seg.blobs) == 0 {
+		return nil
+	}
+	body := l.compress.Compress(seg.plain)
+	w := l.writer
+	sealed, err := w.packerOf(seg.blobs[0].Kind).add(ctx, body, seg.blobs)
+	if err != nil {
+		return err
+	}
+	err = l.prove.Prove(sealed.opener, sealed.number, sealed.bytes, seg.plain)
+	sealed.proven(err)
+	if err != nil {
+		return err
+	}
+	w.blobs.Add(uint64(len(seg.blobs)))
+	w.added.Add(uint64(len(seg.plain)))
+	seg.plain, seg.blobs = seg.plain[:0], seg.blobs[:0]
+	return nil
+}

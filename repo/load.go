@@ -1,0 +1,121 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/index"
+	"github.com/tarn-backup/tarn/repo/pack"
+	"github.com/tarn-backup/tarn/repo/seal"
+	"github.com/tarn-backup/tarn/repo/storage"
+)
+
+// rangeGrid is what ranged reads are rounded out to, in bytes, so that a server does not learn segments' lengths from them.
+const rangeGrid = 256 << 10
+
+// Load returns a blob's plaintext, hashed again and equal to its ID. It must not be modified. If one copy is damaged the next one is
+// tried. ErrNoBlob is wrapped if there is none.
+func (r *Repo) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, error) {
+	v, err := r.currentView(ctx)
+	if err != nil {
+		return nil, err
+	}
+	data, err := r.loadFrom(ctx, v.Index, kind, id)
+	if !errors.Is(err, ErrNoBlob) && !errors.Is(err, storage.ErrNotExist) {
+		return data, err
+	}
+	// A pruner may have moved it to another pack since the index was read.
+	if v, err = r.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	return r.loadFrom(ctx, v.Index, kind, id)
+}
+
+func (r *Repo) loadFrom(ctx context.Context, x *index.Index, kind blob.Kind, id blob.ID) ([]byte, error) {
+	e, ok := x.Lookup(id)
+	if !ok {
+		return nil, fmt.Errorf("%s %s: %w", kind, id.Short(), ErrNoBlob)
+	}
+	data, err := r.loadExtent(ctx, x, kind, id, e)
+	if err == nil || ctx.Err() != nil {
+		return data, err
+	}
+	for _, other := range x.LookupAll(id, nil) {
+		if other != e {
+			if data, err := r.loadExtent(ctx, x, kind, id, other); err == nil {
+				return data, nil
+			}
+		}
+	}
+	return nil, err
+}
+
+func (r *Repo) loadExtent(ctx context.Context, x *index.Index, kind blob.Kind, id blob.ID, e blob.Extent) ([]byte, error) {
+	info, ok := x.Pack(e.Pack)
+	if !ok {
+		return nil, fmt.Errorf("%s %s: pack %s: %w", kind, id.Short(), e.Pack.Short(), ErrNoBlob)
+	}
+	plain, err := r.Segment(ctx, info, e.Segment)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", kind, id.Short(), err)
+	}
+	if uint64(e.Offset)+uint64(e.Length) > uint64(len(plain)) {
+		return nil, fmt.Errorf("%s %s: %w: it ends outside of its segment", kind, id.Short(), seal.ErrCorrupt)
+	}
+	data := plain[e.Offset : e.Offset+e.Length : e.Offset+e.Length]
+	if r.keys.ID(kind, data) != id {
+		return nil, fmt.Errorf("%s %s: pack %s: %w: the bytes are others", kind, id.Short(), e.Pack.Short(), seal.ErrCorrupt)
+	}
+	return data, nil
+}
+
+// Segment returns the plaintext of one segment of a pack, which is shared and must not be modified. Its blobs are not proven.
+func (r *Repo) Segment(ctx context.Context, info *index.PackInfo, number uint16) ([]byte, error) {
+	return r.cache.get(ctx, segmentKey{info.Name, number}, func() ([]byte, error) {
+		return r.fetch(ctx, info, number)
+	})
+}
+
+// decoder is what one fetch works with.
+type decoder struct {
+	dec         *pack.Decompressor
+	raw, opened []byte
+}
+
+var decoders = sync.Pool{New: func() any { return &decoder{dec: pack.NewDecompressor(1)} }}
+
+func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16) ([]byte, error) {
+	s, ok := info.Segment(number)
+	if !ok {
+		return nil, fmt.Errorf("pack %s: no segment %d", info.Name.Short(), number)
+	}
+	o, err := r.keys.OpenerOf(seal.Pack, info.Epoch, &info.Salt)
+	if err != nil {
+		return nil, fmt.Errorf("pack %s: %w", info.Name.Short(), err)
+	}
+	begin := int64(s.Offset) &^ (rangeGrid - 1)
+	end := min((int64(s.Offset)+int64(s.Stored)+rangeGrid-1)&^(rangeGrid-1), int64(info.Size))
+	d := decoders.Get().(*decoder)
+	defer decoders.Put(d)
+	if int64(cap(d.raw)) < end-begin {
+		d.raw = make([]byte, end-begin)
+	}
+	raw := d.raw[:end-begin]
+	if err := storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin); err != nil {
+		return nil, fmt.Errorf("pack %s: %w", info.Name.Short(), err)
+	}
+	sealed := raw[int64(s.Offset)-begin:][:s.Stored]
+	var plain []byte
+	plain, d.opened, err = d.dec.Open(o, uint32(number), sealed, nil, d.opened, int(s.Plain))
+	if err != nil {
+		return nil, fmt.Errorf("pack %s, segment %d: %w", info.Name.Short(), number, err)
+	}
+	return plain, nil
+}
+
+// Workers is how many goroutines are worth using on this machine for work that the processor bounds.
+func Workers() int { return runtime.GOMAXPROCS(0) }

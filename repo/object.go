@@ -1,0 +1,93 @@
+package repo
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/index"
+	"github.com/tarn-backup/tarn/repo/pack"
+	"github.com/tarn-backup/tarn/repo/seal"
+	"github.com/tarn-backup/tarn/repo/storage"
+	"github.com/tarn-backup/tarn/tlv"
+)
+
+// bodyMax is the largest plaintext of an object that is no pack, in bytes: one segment.
+const bodyMax = index.SegmentSizeMax
+
+// sealObject seals a small object: one segment with the compressed body, no directory.
+func sealObject(keys *seal.Keys, kind seal.Kind, body []byte, sizeMin int) []byte {
+	return sealObjectWith(keys, kind, body, nil, sizeMin)
+}
+
+// sealObjectWith seals an object with one segment and a directory that is readable alone.
+func sealObjectWith(keys *seal.Keys, kind seal.Kind, body, directory []byte, sizeMin int) []byte {
+	head := binary.AppendUvarint(nil, uint64(len(body)))
+	plain := append(head, pack.NewCompressor(pack.Default).Compress(body)...)
+	s := keys.NewSealer(kind, nil, plain)
+	s.Append(plain)
+	return s.Finish(directory, sizeMin)
+}
+
+// openObject opens a small object whole and returns its body.
+func openObject(keys *seal.Keys, kind seal.Kind, data []byte) ([]byte, error) {
+	body, _, err := openObjectWith(keys, kind, data)
+	return body, err
+}
+
+func openObjectWith(keys *seal.Keys, kind seal.Kind, data []byte) (body, directory []byte, err error) {
+	if len(data) < seal.HeaderSize+seal.FooterSize {
+		return nil, nil, fmt.Errorf("%w: %d bytes", seal.ErrCorrupt, len(data))
+	}
+	o, err := keys.NewOpener(kind, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	off, stored, err := o.Footer(data[len(data)-seal.FooterSize:], int64(len(data)))
+	if err != nil {
+		return nil, nil, err
+	}
+	if directory, err = o.Directory(data[off : off+stored]); err != nil {
+		return nil, nil, err
+	}
+	if err = o.Padding(data, off+stored); err != nil {
+		return nil, nil, err
+	}
+	plain, err := o.Open(nil, 0, data[seal.HeaderSize:off])
+	if err != nil {
+		return nil, nil, err
+	}
+	size, n := tlv.Uvarint(string(plain[:min(len(plain), binary.MaxVarintLen64)]))
+	if n == 0 || size > bodyMax {
+		return nil, nil, fmt.Errorf("%w: bad length", seal.ErrCorrupt)
+	}
+	body, err = pack.Decompress(plain[n:], int(size))
+	return body, directory, err
+}
+
+// getObject reads an object that is named by its hash, proves it and opens it.
+func (r *Repo) getObject(ctx context.Context, kind seal.Kind, path string, name blob.Name) (body, directory []byte, err error) {
+	data, err := storage.ReadAll(ctx, r.storage, path, objectMax)
+	if err != nil {
+		return nil, nil, err
+	}
+	if sha256.Sum256(data) != name {
+		return nil, nil, fmt.Errorf("%s %s: %w: its content does not match its name", kind, name.Short(), seal.ErrCorrupt)
+	}
+	if body, directory, err = openObjectWith(r.keys, kind, data); err != nil {
+		return nil, nil, fmt.Errorf("%s %s: %w", kind, name.Short(), err)
+	}
+	return body, directory, nil
+}
+
+// putObject stores an object under the hash of its bytes.
+func (r *Repo) putObject(ctx context.Context, path func(blob.Name) string, data []byte) (blob.Name, error) {
+	name := blob.Name(sha256.Sum256(data))
+	return name, r.storage.Put(ctx, path(name), data)
+}
+
+// IsCorrupt reports whether err says that stored bytes are damaged, as opposed to missing or out of reach.
+func IsCorrupt(err error) bool { return errors.Is(err, seal.ErrCorrupt) }

@@ -1,0 +1,115 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/tarn-backup/tarn/index"
+	"github.com/tarn-backup/tarn/repo/pack"
+	"github.com/tarn-backup/tarn/repo/seal"
+)
+
+// packer keeps the open pack of a Writer, and starts the upload when it is full.
+type packer struct {
+	writer *Writer
+	mu     sync.Mutex // guards cur and what is appended to it
+	cur    *openPack
+}
+
+// openPack is a pack that is being filled, or waits for the last look back before it is put.
+type openPack struct {
+	*pack.Writer
+	proving sync.WaitGroup
+
+	mu  sync.Mutex // guards err
+	err error      // a look back that failed: the pack is never put
+}
+
+// sealedSegment is a segment in an open pack that has still to be proven.
+type sealedSegment struct {
+	pack   *openPack
+	opener *seal.Opener
+	number uint32
+	bytes  []byte
+}
+
+// proven tells the result of the look back. It must be called once.
+func (s *sealedSegment) proven(err error) {
+	if err != nil {
+		s.pack.mu.Lock()
+		s.pack.err = err
+		s.pack.mu.Unlock()
+	}
+	s.pack.proving.Done()
+}
+
+// add seals a segment into the open pack; if it has no room left, that one is put and another begun.
+func (p *packer) add(ctx context.Context, body []byte, blobs []index.Entry) (*sealedSegment, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cur != nil && !p.cur.Fits(len(body), len(blobs)) {
+		if err := p.closeLocked(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if p.cur == nil {
+		p.cur = &openPack{Writer: pack.NewWriter(p.writer.repo.keys, p.writer.Session(), p.writer.buffers.Get().([]byte))}
+	}
+	number, sealed := p.cur.Append(body, blobs)
+	opener, err := p.cur.Opener()
+	if err != nil {
+		return nil, err
+	}
+	p.cur.proving.Add(1)
+	return &sealedSegment{p.cur, opener, number, sealed}, nil
+}
+
+// close puts the open pack, if there is one.
+func (p *packer) close(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closeLocked(ctx)
+}
+
+// closeLocked starts the upload of the open pack, as soon as fewer than uploadsMax run.
+func (p *packer) closeLocked(ctx context.Context) error {
+	if p.cur == nil {
+		return nil
+	}
+	w := p.writer
+	if err := w.failure(); err != nil {
+		return err
+	}
+	select {
+	case w.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	cur := p.cur
+	p.cur = nil
+	w.uploads.Add(1)
+	go func() {
+		defer w.uploads.Done()
+		defer func() { <-w.slots }()
+		if err := w.upload(ctx, cur); err != nil {
+			w.fail(err)
+		}
+	}()
+	return nil
+}
+
+// upload finishes a pack and makes it durable.
+func (w *Writer) upload(ctx context.Context, cur *openPack) error {
+	cur.proving.Wait()
+	if cur.err != nil {
+		return cur.err
+	}
+	data, info := cur.Finish()
+	if err := w.repo.storage.Put(ctx, packName(info.Name), data); err != nil {
+		return fmt.Errorf("store a pack: %w", err)
+	}
+	w.putBytes.Add(uint64(len(data)))
+	w.buffers.Put(data[:0])
+	return w.packed(ctx, info)
+}

@@ -1,0 +1,130 @@
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"fmt"
+	"sync"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/zeebo/blake3"
+)
+
+// KeySize is the size of every key in bytes.
+const KeySize = 32
+
+// Kind says what a sealed object is; it is part of what is authenticated, and each kind has a key of its own.
+type Kind uint8
+
+// The kinds of objects. Their numbers stand in headers and never change.
+const (
+	Pack     Kind = 1
+	Index    Kind = 2
+	Snapshot Kind = 3
+	Session  Kind = 4
+	Config   Kind = 5
+	Trash    Kind = 6
+	Wait     Kind = 7
+	Setting  Kind = 8
+	Parity   Kind = 9
+)
+
+// Valid reports whether k is a kind that this version knows.
+func (k Kind) Valid() bool { return k >= Pack && k <= Parity }
+
+func (k Kind) String() string {
+	names := [...]string{"", "pack", "index", "snapshot", "session", "config", "trash", "wait", "setting", "parity"}
+	if k.Valid() {
+		return names[k]
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// RepoID names a repository: 16 random bytes, part of what every object authenticates.
+type RepoID [16]byte
+
+func (r RepoID) String() string { return fmt.Sprintf("%x", r[:]) }
+
+// Keys derives and uses the keys of one repository. It is safe for concurrent use.
+type Keys struct {
+	repo    RepoID
+	epoch   uint32
+	master  [KeySize]byte
+	kinds   [Parity + 1][KeySize]byte
+	salt    [KeySize]byte
+	chunker [KeySize]byte
+	hashers [blob.Scan + 1]sync.Pool // of *blake3.Hasher, keyed for that kind's IDs
+}
+
+// NewMaster returns a fresh master key.
+func NewMaster() (master [KeySize]byte) {
+	rand.Read(master[:]) // never fails: crypto/rand ends the program if the system has no randomness
+	return master
+}
+
+// NewKeys derives the keys of a repository from its master key.
+func NewKeys(repo RepoID, epoch uint32, master [KeySize]byte) *Keys {
+	k := &Keys{repo: repo, epoch: epoch, master: master}
+	derive := func(purpose string, to *[KeySize]byte) { blake3.DeriveKey("tarn v1 "+purpose, master[:], to[:]) }
+	for kind := Pack; kind <= Parity; kind++ {
+		derive(kind.String(), &k.kinds[kind])
+	}
+	derive("salt", &k.salt)
+	derive("chunker", &k.chunker)
+	for kind := blob.Data; kind <= blob.Scan; kind++ {
+		var key [KeySize]byte
+		derive("id "+kind.String(), &key)
+		k.hashers[kind].New = func() any { return newKeyed(key[:]) }
+	}
+	return k
+}
+
+// Repo is the repository that the keys belong to.
+func (k *Keys) Repo() RepoID { return k.repo }
+
+// Epoch is the key epoch, which stands in the header of all that is sealed.
+func (k *Keys) Epoch() uint32 { return k.epoch }
+
+// Chunker is the secret that the chunker's tables are made of.
+func (k *Keys) Chunker() *[KeySize]byte { return &k.chunker }
+
+// ID returns the ID of a blob: the keyed BLAKE3 of its plaintext, under the key of its kind.
+func (k *Keys) ID(kind blob.Kind, plain []byte) (id blob.ID) {
+	h := k.hashers[kind].Get().(*blake3.Hasher)
+	h.Reset()
+	h.Write(plain)
+	h.Sum(id[:0])
+	k.hashers[kind].Put(h)
+	return id
+}
+
+func newKeyed(key []byte) *blake3.Hasher {
+	h, err := blake3.NewKeyed(key)
+	if err != nil {
+		panic(err) // the key's size is wrong: a bug
+	}
+	return h
+}
+
+// objectKey derives an object's cipher and commitment from its salt.
+func (k *Keys) objectKey(kind Kind, salt *[SaltSize]byte) (aead cipher.AEAD, commitment [CommitmentSize]byte) {
+	h := newKeyed(k.kinds[kind][:])
+	h.Write(salt[:])
+	var out [KeySize + CommitmentSize]byte
+	h.Digest().Read(out[:])
+	copy(commitment[:], out[KeySize:])
+	return newGCM(out[:KeySize]), commitment
+}
+
+func newGCM(key []byte) cipher.AEAD {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // the key's size is wrong: a bug
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err)
+	}
+	return aead
+}

@@ -1,0 +1,162 @@
+package repo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo/seal"
+	"github.com/tarn-backup/tarn/repo/storage"
+	"github.com/tarn-backup/tarn/tlv"
+)
+
+// Purpose says what a session does.
+type Purpose string
+
+// The purposes. A prune waits for all sessions but pruners'.
+const (
+	PurposeBackup Purpose = "backup"
+	PurposePrune  Purpose = "prune"
+	PurposeTag    Purpose = "tag"
+)
+
+// Session tells who is writing to a repository.
+type Session struct {
+	ID       blob.Session
+	Purpose  Purpose
+	Host     string
+	User     string
+	PID      int
+	BootID   string // of the kernel, so that a process that is gone can be told from one on another machine
+	PIDSpace string // the process's pid namespace
+	Started  time.Time
+	Program  string
+}
+
+// ErrEvicted says that somebody ended this session while it ran: what it saved is there, but packs that it refers to may be gone.
+var ErrEvicted = errors.New("this session was evicted by another machine")
+
+// Tags of a session's fields.
+const (
+	sesPurpose tlv.Tag = 1
+	sesHost    tlv.Tag = 2
+	sesUser    tlv.Tag = 4
+	sesPID     tlv.Tag = 6
+	sesBoot    tlv.Tag = 8
+	sesSpace   tlv.Tag = 10
+	sesStarted tlv.Tag = 12
+	sesProgram tlv.Tag = 14
+)
+
+// NewSession describes this process as a session that begins now.
+func NewSession(purpose Purpose, host, user, program string) Session {
+	s := Session{Purpose: purpose, Host: host, User: user, Program: program, PID: os.Getpid(), Started: time.Now()}
+	rand.Read(s.ID[:])
+	if runtime.GOOS == "linux" {
+		boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without it the session is just not known to be local
+		s.BootID = strings.TrimSpace(string(boot))
+		s.PIDSpace, _ = os.Readlink("/proc/self/ns/pid")
+	}
+	return s
+}
+
+func (s *Session) encode(keys *seal.Keys) []byte {
+	b := tlv.AppendBytes(nil, sesPurpose, s.Purpose)
+	b = tlv.AppendBytes(b, sesHost, s.Host)
+	b = tlv.AppendBytes(b, sesUser, s.User)
+	b = tlv.AppendUint(b, sesPID, uint64(s.PID))
+	b = tlv.AppendBytes(b, sesBoot, s.BootID)
+	b = tlv.AppendBytes(b, sesSpace, s.PIDSpace)
+	b = tlv.AppendUint(b, sesStarted, tlv.Zigzag(s.Started.UnixNano()))
+	b = tlv.AppendBytes(b, sesProgram, s.Program)
+	return sealObject(keys, seal.Session, b, 0)
+}
+
+func decodeSession(id blob.Session, body []byte) (Session, error) {
+	s := Session{ID: id}
+	r := tlv.NewReader(string(body))
+	for r.Next() {
+		switch r.Tag() {
+		case sesPurpose:
+			s.Purpose = Purpose(r.String())
+		case sesHost:
+			s.Host = r.String()
+		case sesUser:
+			s.User = r.String()
+		case sesPID:
+			s.PID = int(r.UintMax(1 << 31))
+		case sesBoot:
+			s.BootID = r.String()
+		case sesSpace:
+			s.PIDSpace = r.String()
+		case sesStarted:
+			s.Started = time.Unix(0, tlv.Unzigzag(r.Uint()))
+		case sesProgram:
+			s.Program = r.String()
+		default:
+			r.Skip()
+		}
+	}
+	return s, r.Err()
+}
+
+// listSessions returns the sessions or evictions that are listed, without reading them.
+func (r *Repo) listSessions(ctx context.Context, dir string) (map[blob.Session]bool, error) {
+	found := map[blob.Session]bool{}
+	err := r.storage.List(ctx, dir, func(path string, size int64) error {
+		if s, err := blob.ParseSession(base(path)); err == nil {
+			found[s] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	return found, nil
+}
+
+// Sessions returns who is writing to the repository, or was when it crashed.
+func (r *Repo) Sessions(ctx context.Context) ([]Session, error) {
+	found, err := r.listSessions(ctx, sessionsDir)
+	if err != nil {
+		return nil, err
+	}
+	var list []Session
+	for id := range found {
+		data, err := storage.ReadAll(ctx, r.storage, sessionName(id), sessionMax)
+		if errors.Is(err, storage.ErrNotExist) {
+			continue
+		}
+		s := Session{ID: id}
+		if err == nil {
+			var body []byte
+			if body, err = openObject(r.keys, seal.Session, data); err == nil {
+				s, err = decodeSession(id, body)
+			}
+		}
+		if err != nil && !IsCorrupt(err) {
+			return nil, fmt.Errorf("session %s: %w", id, err)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// stands reports whether a session is listed and not evicted: step W5.
+func (r *Repo) stands(ctx context.Context, id blob.Session) (bool, error) {
+	sessions, err := r.listSessions(ctx, sessionsDir)
+	if err != nil {
+		return false, err
+	}
+	evictions, err := r.listSessions(ctx, evictionsDir)
+	if err != nil {
+		return false, err
+	}
+	return sessions[id] && !evictions[id], nil
+}

@@ -1,0 +1,155 @@
+package repo
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo/seal"
+	"github.com/tarn-backup/tarn/repo/storage"
+)
+
+// KeySlot is one password's slot, as people see it.
+type KeySlot struct {
+	Name    blob.Name
+	Slot    seal.Slot
+	Current bool // the one that opened the repository
+}
+
+// ErrLastKey says that a repository's only key can't be removed.
+var ErrLastKey = errors.New("the last key can't be removed: nobody could open the repository again")
+
+// readSlots reads all key slots. A damaged one is left out and told of in bad, so that the others still open the repository.
+func readSlots(ctx context.Context, s storage.Storage) (slots []KeySlot, bad error, err error) {
+	var names []string
+	err = s.List(ctx, keysDir, func(name string, size int64) error {
+		names = append(names, name)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list keys: %w", err)
+	}
+	sort.Strings(names)
+	for _, path := range names {
+		name, err := blob.ParseName(base(path))
+		if err != nil {
+			continue
+		}
+		if len(slots) == seal.SlotsMax {
+			return nil, nil, fmt.Errorf("more than %d key slots: somebody else wrote to the repository", seal.SlotsMax)
+		}
+		data, err := storage.ReadAll(ctx, s, path, seal.SlotSizeMax)
+		if errors.Is(err, storage.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err == nil && sha256.Sum256(data) != name {
+			err = fmt.Errorf("%w: its content does not match its name", seal.ErrCorrupt)
+		}
+		var slot seal.Slot
+		if err == nil {
+			slot, err = seal.DecodeSlot(data)
+		}
+		if err != nil {
+			bad = fmt.Errorf("key %s: %w", name.Short(), err)
+			continue
+		}
+		slots = append(slots, KeySlot{Name: name, Slot: slot})
+	}
+	return slots, bad, nil
+}
+
+// openSlots tries a password on each slot.
+func openSlots(ctx context.Context, s storage.Storage, id seal.RepoID, password func() ([]byte, error), memoryMax uint32) (*seal.Keys, blob.Name, error) {
+	slots, bad, err := readSlots(ctx, s)
+	if err != nil {
+		return nil, blob.Name{}, err
+	}
+	if len(slots) == 0 {
+		if bad == nil {
+			bad = errors.New("the repository has no keys")
+		}
+		return nil, blob.Name{}, bad
+	}
+	secret, err := password()
+	if err != nil {
+		return nil, blob.Name{}, err
+	}
+	for _, k := range slots {
+		keys, err := k.Slot.Open(id, secret, memoryMax)
+		if err == nil {
+			return keys, k.Name, nil
+		}
+		if !errors.Is(err, ErrPassword) {
+			bad = err
+		}
+	}
+	if bad != nil {
+		return nil, blob.Name{}, bad
+	}
+	return nil, blob.Name{}, ErrPassword
+}
+
+// Keys lists the key slots.
+func (r *Repo) Keys(ctx context.Context) ([]KeySlot, error) {
+	slots, bad, err := readSlots(ctx, r.storage)
+	for i := range slots {
+		slots[i].Current = slots[i].Name == r.slot
+	}
+	return slots, errors.Join(err, bad)
+}
+
+// AddKey adds a password. s may bring labels and hashing parameters.
+func (r *Repo) AddKey(ctx context.Context, s seal.Slot, password []byte) (blob.Name, error) {
+	slots, _, err := readSlots(ctx, r.storage)
+	if err != nil {
+		return blob.Name{}, err
+	}
+	if len(slots) >= seal.SlotsMax {
+		return blob.Name{}, fmt.Errorf("the repository has %d keys already: remove one first", len(slots))
+	}
+	slot, err := r.keys.NewSlot(s, password)
+	if err != nil {
+		return blob.Name{}, err
+	}
+	name, err := r.putObject(ctx, keyName, slot.Encode())
+	if err != nil {
+		return blob.Name{}, fmt.Errorf("store the key: %w", err)
+	}
+	return name, nil
+}
+
+// RemoveKey removes a slot, unless it is the last one that is intact.
+func (r *Repo) RemoveKey(ctx context.Context, name blob.Name) error {
+	slots, _, err := readSlots(ctx, r.storage)
+	if err != nil {
+		return err
+	}
+	others := 0
+	for _, k := range slots {
+		if k.Name != name {
+			others++
+		}
+	}
+	if others == 0 {
+		return ErrLastKey
+	}
+	return r.storage.Remove(ctx, keyName(name))
+}
+
+// ChangePassword replaces the slot that opened the repository. The new one is durable before the old one goes.
+func (r *Repo) ChangePassword(ctx context.Context, s seal.Slot, password []byte) (blob.Name, error) {
+	slot, err := r.keys.NewSlot(s, password)
+	if err != nil {
+		return blob.Name{}, err
+	}
+	name, err := r.putObject(ctx, keyName, slot.Encode())
+	if err != nil {
+		return blob.Name{}, fmt.Errorf("store the key: %w", err)
+	}
+	old := r.slot
+	r.slot = name
+	return name, r.storage.Remove(ctx, keyName(old))
+}

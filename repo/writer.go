@@ -1,0 +1,257 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/index"
+	"github.com/tarn-backup/tarn/repo/pack"
+	"github.com/tarn-backup/tarn/repo/seal"
+)
+
+// How a Writer groups what it stores, in bytes.
+const (
+	dataSegmentSize = 1 << 20   // of plaintext; a chunk of this size or more is a segment alone
+	metaSegmentSize = 128 << 10 // small, so that one bad bit costs little
+	mixedPackSize   = 8 << 20   // up to here data and metadata share a pack
+	packSizeSmall   = 16 << 20
+	packSizeLarge   = 32 << 20
+	repoSizeLarge   = 16 << 30 // from this repository size on packs are large
+	uploadsMax      = 2
+)
+
+// When durable packs are put into the index at the latest, so that a crash leaves little to be read again.
+const (
+	indexPacksMax = 64
+	indexBodyMax  = 6 << 20
+	indexAge      = 5 * time.Minute
+)
+
+// WriterOptions says how to write. The zero value is right.
+type WriterOptions struct {
+	Compression pack.Level
+	Session     Session
+	// Absent, if not nil, reports blobs that count as not there, so that they are stored again.
+	Absent func(blob.ID) bool
+}
+
+// A Writer is one session of writing. Its methods may be called by many goroutines; each of those that save has a Lane.
+type Writer struct {
+	repo    *Repo
+	options WriterOptions
+	view    *View
+	stored  index.Set // what this session has stored, or is about to
+	data    packer
+	meta    packer
+
+	uploads  sync.WaitGroup
+	slots    chan struct{} // one token for each upload that may begin
+	buffers  sync.Pool     // of []byte, one pack long
+	packSize int
+	blobs    atomic.Uint64
+	added    atomic.Uint64
+	putBytes atomic.Uint64
+
+	mu        sync.Mutex // guards what follows
+	lanes     []*Lane
+	durable   []*index.Pack // packs that are put and in no index object yet
+	body      int           // bytes of their directories
+	lastIndex time.Time
+	err       error // the first error of an upload
+}
+
+// NewWriter begins a session: it puts the session object, and only then takes the view (steps W1, W2).
+func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) {
+	if err := r.CanWrite(); err != nil {
+		return nil, err
+	}
+	if o.Session.ID.IsZero() {
+		return nil, errors.New("a writer needs a session")
+	}
+	if err := r.storage.Put(ctx, sessionName(o.Session.ID), o.Session.encode(r.keys)); err != nil {
+		return nil, fmt.Errorf("begin a session: %w", err)
+	}
+	v, err := r.Refresh(ctx)
+	if err != nil {
+		return nil, errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), sessionName(o.Session.ID)))
+	}
+	w := &Writer{repo: r, options: o, view: v, packSize: packSizeSmall, slots: make(chan struct{}, uploadsMax), lastIndex: time.Now()}
+	var total int64
+	for _, size := range v.Packs {
+		total += size
+	}
+	if total >= repoSizeLarge {
+		w.packSize = packSizeLarge
+	}
+	w.buffers.New = func() any { return make([]byte, 0, w.packSize) }
+	w.data.writer, w.meta.writer = w, w
+	return w, nil
+}
+
+// Session is the session's name.
+func (w *Writer) Session() blob.Session { return w.options.Session.ID }
+
+// View is what the session may refer to.
+func (w *Writer) View() *View { return w.view }
+
+// Has reports whether a blob may be referred to: it is in the view, or this session stores it.
+func (w *Writer) Has(id blob.ID) bool {
+	if w.stored.Has(id) {
+		return true
+	}
+	if w.options.Absent != nil && w.options.Absent(id) {
+		return false
+	}
+	_, ok := w.view.Index.Lookup(id)
+	return ok
+}
+
+// claim reports whether the caller is to store a blob: nobody else has or does.
+func (w *Writer) claim(id blob.ID) bool {
+	if _, ok := w.view.Index.Lookup(id); ok && (w.options.Absent == nil || !w.options.Absent(id)) {
+		return false
+	}
+	return w.stored.Add(id)
+}
+
+// Added is what the session has stored so far: blobs, their plaintext bytes, and the bytes put to storage for them.
+func (w *Writer) Added() (blobs, plain, stored uint64) {
+	return w.blobs.Load(), w.added.Load(), w.putBytes.Load()
+}
+
+// Load returns a blob, also one that this session has saved and flushed.
+func (w *Writer) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, error) {
+	return w.repo.loadFrom(ctx, w.view.Index, kind, id)
+}
+
+// packerOf returns the open pack that a segment goes into: small backups make one mixed pack.
+func (w *Writer) packerOf(kind blob.Kind) *packer {
+	if kind.Meta() && w.added.Load() > mixedPackSize {
+		return &w.meta
+	}
+	return &w.data
+}
+
+// Flush makes all that was saved durable, and puts it into the index.
+func (w *Writer) Flush(ctx context.Context) error {
+	w.mu.Lock()
+	lanes := w.lanes
+	w.mu.Unlock()
+	for _, l := range lanes {
+		if err := l.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	if err := w.data.close(ctx); err != nil {
+		return err
+	}
+	if err := w.meta.close(ctx); err != nil {
+		return err
+	}
+	w.uploads.Wait()
+	if err := w.failure(); err != nil {
+		return err
+	}
+	return w.putIndex(ctx)
+}
+
+// PutSnapshot stores a snapshot record after everything that was saved before (step W4).
+func (w *Writer) PutSnapshot(ctx context.Context, record []byte) (blob.Name, error) {
+	if err := w.Flush(ctx); err != nil {
+		return blob.Name{}, err
+	}
+	name, err := w.repo.putObject(ctx, snapshotName, sealObject(w.repo.keys, seal.Snapshot, record, pack.SizeMin))
+	if err != nil {
+		return blob.Name{}, fmt.Errorf("store the snapshot: %w", err)
+	}
+	return name, nil
+}
+
+// Commit stores the final snapshot record, asks whether the session still stands (step W5), and ends it. Only when it returns nil is the
+// backup done. ErrEvicted says that the snapshot may lack blobs: the caller begins again with a new session and removes it then.
+func (w *Writer) Commit(ctx context.Context, record []byte) (blob.Name, error) {
+	name, err := w.PutSnapshot(ctx, record)
+	if err != nil {
+		return name, err
+	}
+	ok, err := w.repo.stands(ctx, w.Session())
+	if err != nil {
+		return name, fmt.Errorf("confirm the snapshot: %w", err)
+	}
+	if !ok {
+		return name, ErrEvicted
+	}
+	if err := w.repo.storage.Remove(ctx, sessionName(w.Session())); err != nil {
+		return name, fmt.Errorf("end the session: %w", err)
+	}
+	return name, nil
+}
+
+// Abort ends a session without a snapshot. What was uploaded stays, is put into the index if storage lets it, and is found by the
+// next session.
+func (w *Writer) Abort(ctx context.Context) error {
+	w.uploads.Wait()
+	err := w.putIndex(ctx)
+	return errors.Join(err, w.repo.storage.Remove(ctx, sessionName(w.Session())))
+}
+
+func (w *Writer) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+func (w *Writer) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// packed notes a durable pack, and puts an index object when it is time.
+func (w *Writer) packed(ctx context.Context, p *index.Pack) error {
+	if err := w.view.Index.Add(p); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	size := index.DirectorySize(len(p.Segments), len(p.Blobs))
+	full := w.body+size > indexBodyMax && len(w.durable) > 0
+	w.mu.Unlock()
+	if full {
+		if err := w.putIndex(ctx); err != nil {
+			return err
+		}
+	}
+	w.mu.Lock()
+	w.durable = append(w.durable, p)
+	w.body += size
+	due := len(w.durable) >= indexPacksMax || time.Since(w.lastIndex) > indexAge
+	w.mu.Unlock()
+	if due {
+		return w.putIndex(ctx)
+	}
+	return nil
+}
+
+// putIndex puts an index object for the durable packs that are in none.
+func (w *Writer) putIndex(ctx context.Context) error {
+	w.mu.Lock()
+	packs := w.durable
+	w.durable, w.body, w.lastIndex = nil, 0, time.Now()
+	w.mu.Unlock()
+	if len(packs) == 0 {
+		return nil
+	}
+	data := encodeIndexObject(w.repo.keys, packs)
+	if _, err := w.repo.putObject(ctx, indexName, data); err != nil {
+		return fmt.Errorf("store the index: %w", err)
+	}
+	w.putBytes.Add(uint64(len(data)))
+	return nil
+}

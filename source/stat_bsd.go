@@ -1,0 +1,43 @@
+//go:build darwin || freebsd || netbsd || openbsd || dragonfly
+
+package source
+
+import (
+	"os"
+	"sort"
+
+	"github.com/tarn-backup/tarn/snapshot"
+	"golang.org/x/sys/unix"
+)
+
+func fillStat(s *Stat, st *unix.Stat_t) {
+	*s = Stat{
+		Type: typeOf(uint32(st.Mode)), Mode: uint16(st.Mode & 0o7777), UID: st.Uid, GID: st.Gid,
+		Size: uint64(st.Size), Blocks: uint64(st.Blocks),
+		ModTime:    snapshot.Time{Sec: int64(st.Mtim.Sec), Nsec: uint32(st.Mtim.Nsec)},
+		AccessTime: snapshot.Time{Sec: int64(st.Atim.Sec), Nsec: uint32(st.Atim.Nsec)},
+		ChangeTime: snapshot.Time{Sec: int64(st.Ctim.Sec), Nsec: uint32(st.Ctim.Nsec)},
+		Inode:      uint64(st.Ino), Device: uint64(st.Dev), Links: uint64(st.Nlink),
+	}
+	if s.Type == snapshot.CharDevice || s.Type == snapshot.BlockDevice {
+		s.Special = uint64(unix.Major(uint64(st.Rdev)))<<32 | uint64(unix.Minor(uint64(st.Rdev)))
+	}
+}
+
+// List returns the names in the folder, ascending bytewise, without "." and "..".
+func (d *Dir) List() ([]string, error) {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	sort.Strings(names)
+	return names, err
+}
+
+// FromUnix converts what fstat(2) says.
+func FromUnix(st *unix.Stat_t) (s Stat) {
+	fillStat(&s, st)
+	return s
+}
