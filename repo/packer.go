@@ -54,7 +54,7 @@ func (p *packer) add(ctx context.Context, body []byte, blobs []index.Entry) (*se
 		}
 	}
 	if p.cur == nil {
-		p.cur = &openPack{Writer: pack.NewWriter(p.writer.repo.keys, p.writer.Session(), p.writer.buffers.Get().([]byte))}
+		p.cur = &openPack{Writer: pack.NewWriter(p.writer.repo.keys, p.writer.Session(), p.writer.buffer())}
 	}
 	number, sealed := p.cur.Append(body, blobs)
 	opener, err := p.cur.Opener()
@@ -110,6 +110,6 @@ func (w *Writer) upload(ctx context.Context, cur *openPack) error {
 		return fmt.Errorf("store a pack: %w", err)
 	}
 	w.putBytes.Add(uint64(len(data)))
-	w.buffers.Put(data[:0])
+	w.buffers <- data[:0] // has room for all that can be in use at once
 	return w.packed(ctx, info)
 }

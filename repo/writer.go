@@ -51,7 +51,7 @@ type Writer struct {
 
 	uploads  sync.WaitGroup
 	slots    chan struct{} // one token for each upload that may begin
-	buffers  sync.Pool     // of []byte, one pack long
+	buffers  chan []byte   // one pack long each, to be used again
 	packSize int
 	blobs    atomic.Uint64
 	added    atomic.Uint64
@@ -88,9 +88,19 @@ func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) 
 	if total >= repoSizeLarge {
 		w.packSize = packSizeLarge
 	}
-	w.buffers.New = func() any { return make([]byte, 0, w.packSize) }
+	w.buffers = make(chan []byte, uploadsMax+2)
 	w.data.writer, w.meta.writer = w, w
 	return w, nil
+}
+
+// buffer returns room for a pack.
+func (w *Writer) buffer() []byte {
+	select {
+	case b := <-w.buffers:
+		return b
+	default:
+		return make([]byte, 0, w.packSize)
+	}
 }
 
 // Session is the session's name.

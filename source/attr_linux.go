@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/tarn-backup/tarn/snapshot"
 	"golang.org/x/sys/unix"
@@ -43,12 +44,15 @@ func (d *Dir) Attr(name string) ([]snapshot.Xattr, error) {
 		func(name string, buf []byte) (int, error) { return unix.Lgetxattr(path, name, buf) })
 }
 
+var nameBuffers = sync.Pool{New: func() any { return new([1024]byte) }}
+
 func unsupported(err error) bool {
 	return err == unix.ENOTSUP || err == unix.ENOTTY || err == unix.EINVAL || err == unix.ENOSYS
 }
 
 func readXattrs(list func([]byte) (int, error), get func(string, []byte) (int, error)) ([]snapshot.Xattr, error) {
-	var small [512]byte // most files have none, or a label
+	small := nameBuffers.Get().(*[1024]byte) // most files have none, or a label
+	defer nameBuffers.Put(small)
 	names := small[:]
 	n, err := list(names)
 	for err == unix.ERANGE {

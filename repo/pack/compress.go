@@ -151,11 +151,12 @@ func NewProver() *Prover { return &Prover{dec: NewDecompressor(1)} }
 
 // Prove opens and decompresses a sealed segment in buffers of its own and compares it with what was saved.
 func (p *Prover) Prove(o *seal.Opener, number uint32, sealed, want []byte) error {
-	var err error
-	var got []byte
-	got, p.scratch, err = p.dec.Open(o, number, sealed, p.plain, p.scratch, len(want))
+	if cap(p.plain) < len(want) {
+		p.plain = make([]byte, 0, max(windowSize, len(want)+len(want)/4))
+	}
+	got, scratch, err := p.dec.Open(o, number, sealed, p.plain, p.scratch, len(want))
+	p.scratch = scratch
 	if err == nil {
-		p.plain = got
 		if bytes.Equal(got, want) {
 			return nil
 		}

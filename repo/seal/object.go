@@ -25,7 +25,7 @@ const (
 
 // Numbers of the parts that are no segments.
 const (
-	numSegmentMax = 1<<16 - 1
+	numSegmentMax = 1<<16 - 2
 	numPadding    = 0xFFFFFFFD
 	numDirectory  = 0xFFFFFFFE
 	numFooter     = 0xFFFFFFFF

@@ -1,0 +1,61 @@
+# tarn. `make` lists the targets.
+
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/tarn, a static binary
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/tarn ./cmd/tarn
+
+.PHONY: demo
+demo: build ## back up a folder (DIR=...), change it, restore it, compare
+	testing/demo.sh $(DIR)
+
+.PHONY: deps
+deps: ## install what the tests need (apt, as root)
+	testing/deps.sh
+
+.PHONY: test
+test: deps ## run all tests
+	$(GO) test -timeout 20m ./...
+
+.PHONY: race
+race: ## run the tests of the packages with goroutines under the race detector
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./index ./repo/... ./backup ./restore ./source/live ./chunker
+
+.PHONY: soak
+soak: ## run the long versions of the tests
+	TARN_SOAK=1 $(GO) test -timeout 120m ./...
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+.PHONY: cross
+cross: ## build for the other systems
+	for t in windows/amd64 darwin/arm64 linux/arm64 freebsd/amd64; do \
+	  echo $$t; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -o /dev/null ./... || exit 1; done
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (default 10s)
+	testing/fuzz.sh $(or $(FUZZTIME),10s)
+
+.PHONY: bench
+bench: ## benchmarks of the stages
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-compare
+bench-compare: ## compare the benchmarks with another commit (REF=...)
+	testing/bench-compare.sh $(REF)
+
+.PHONY: vm-test
+vm-test: ## run the LVM and ZFS tests in a virtual machine
+	testing/vm/test.sh lvm

@@ -1,0 +1,109 @@
+package tarn_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"sort"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tarn-backup/tarn/"
+
+// edges are the imports between the packages of the house, with a reason for each. What is not here must not be.
+var edges = map[string]map[string]string{
+	"blob": {}, "tlv": {}, "chunker": {}, "filter": {}, "source/fssnap": {},
+	"index":    {"blob": "an index says where blobs are"},
+	"snapshot": {"blob": "nodes refer to blobs", "tlv": "records"},
+	"source": {
+		"snapshot": "entries are described in the words of nodes", "source/live": "how files in use are captured"},
+	"source/live":  {"snapshot": "states and methods"},
+	"source/btrfs": {"source/fssnap": "what the providers have in common"},
+	"source/lvm":   {"source/fssnap": "what the providers have in common"},
+	"source/zfs":   {"source/fssnap": "what the providers have in common"},
+
+	"repo/storage":             {},
+	"repo/storage/dir":         {"repo/storage": "the interface"},
+	"repo/storage/memory":      {"repo/storage": "the interface"},
+	"repo/storage/faulty":      {"repo/storage": "the interface"},
+	"repo/storage/crash":       {"repo/storage": "the interface"},
+	"repo/storage/storagetest": {"repo/storage": "the interface"},
+	"repo/seal":                {"blob": "IDs are keyed hashes", "tlv": "key slots are records"},
+	"repo/pack": {
+		"blob": "packs hold blobs", "index": "a pack's directory is what an index is made of", "repo/seal": "segments are sealed"},
+	"repo": {
+		"blob": "the store of blobs", "chunker": "the config says which", "index": "where blobs are", "repo/pack": "writes packs",
+		"repo/seal": "holds the keys", "repo/storage": "where objects are", "tlv": "config and sessions are records"},
+	"repo/check": {
+		"blob": "walks blobs", "index": "compares it with the packs", "repo": "what is checked", "repo/pack": "opens packs",
+		"repo/seal": "names kinds of damage", "repo/storage": "reads objects", "snapshot": "walks snapshots"},
+
+	"backup": {
+		"blob": "saves blobs", "chunker": "cuts contents", "snapshot": "makes trees", "source": "reads folders", "source/live": "captures files"},
+	"restore": {"blob": "loads blobs", "snapshot": "reads trees"},
+
+	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},
+	"testing/torture":             {},
+	"testing/torture/cmd/torture": {"testing/torture": "the tree as a program"},
+}
+
+// anything may be imported by these: they wire.
+var free = []string{"cmd/", "bench"}
+
+func TestImportGraph(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		from := strings.TrimPrefix(p.ImportPath, module)
+		seen[from] = true
+		allowed, known := edges[from]
+		for _, imported := range p.Imports {
+			to, ours := strings.CutPrefix(imported, module)
+			if !ours {
+				continue
+			}
+			if strings.HasPrefix(to, "cmd/") {
+				t.Errorf("%s imports %s: nothing imports a command", from, to)
+			}
+			if isFree(from) {
+				continue
+			}
+			if !known {
+				t.Errorf("package %s is not in the graph", from)
+				break
+			}
+			if allowed[to] == "" {
+				t.Errorf("%s imports %s, which the graph does not allow", from, to)
+			}
+		}
+	}
+	var gone []string
+	for from := range edges {
+		if !seen[from] {
+			gone = append(gone, from)
+		}
+	}
+	sort.Strings(gone)
+	if len(gone) > 0 {
+		t.Errorf("the graph names packages that are gone: %v", gone)
+	}
+}
+
+func isFree(pkg string) bool {
+	for _, prefix := range free {
+		if strings.HasPrefix(pkg, prefix) {
+			return true
+		}
+	}
+	return false
+}

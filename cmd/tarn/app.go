@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// app is what all commands share: the streams, and the flags that stand before or behind any command.
+type app struct {
+	stdin          *os.File
+	stdout, stderr stream
+
+	repository      string
+	passwordFile    string
+	passwordCommand string
+	kdfMaxMemory    size
+	json            bool
+	quiet           bool
+	verbose         bool
+	noColor         bool
+
+	passwordFrom string // where the password came from, for the hint
+}
+
+// stream is an output, and what is known of who reads it.
+type stream struct {
+	*bufio.Writer
+	file     *os.File
+	terminal bool
+	color    bool
+}
+
+func newStream(f *os.File) stream {
+	s := stream{Writer: bufio.NewWriterSize(f, 64<<10), file: f, terminal: term.IsTerminal(int(f.Fd()))}
+	s.color = s.terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return s
+}
+
+// width is how many columns a line has.
+func (s *stream) width() int {
+	if w, _, err := term.GetSize(int(s.file.Fd())); err == nil && w > 0 {
+		return w
+	}
+	return 80
+}
+
+func newApp(stdin, stdout, stderr *os.File) *app {
+	return &app{stdin: stdin, stdout: newStream(stdout), stderr: newStream(stderr)}
+}
+
+// outf prints a part of the result.
+func (a *app) outf(format string, args ...any) { fmt.Fprintf(a.stdout, format, args...) }
+
+// notef tells people something beside the result.
+func (a *app) notef(format string, args ...any) {
+	if a.json || a.quiet {
+		return
+	}
+	fmt.Fprintf(a.stderr, format+"\n", args...)
+	a.stderr.Flush()
+}
+
+// detailf tells people something that few want to know.
+func (a *app) detailf(format string, args ...any) {
+	if a.verbose {
+		a.notef(format, args...)
+	}
+}
+
+// warnf tells people, or programs, of something that is wrong and ends nothing.
+func (a *app) warnf(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if a.json {
+		a.emit(warningLine{Type: "warning", Message: text})
+		return
+	}
+	fmt.Fprintf(a.stderr, "%s %s\n", a.stderr.yellow("warning:"), a.stderr.text(text))
+	a.stderr.Flush()
+}
+
+const rootLong = `tarn keeps backups of folders: deduplicated, compressed, encrypted, and each file as it was at one moment,
+also while it is in use.
+
+The repository is named by -r or TARN_REPOSITORY. The password is asked for, or comes from --password-file,
+--password-command or TARN_PASSWORD.
+
+Snapshots are named by the beginning of their ID, by "latest", or by "latest~2", the second before the latest. A path
+in one is written ID:PATH.
+
+Exit codes: 0 good; 1 failed; 3 saved, but some files are torn or could not be read; 4 saved and whole, but not from
+the file system snapshot that was asked for; 10 no repository; 11 repository busy; 12 wrong password; 130 interrupted.`
+
+const rootExample = `  tarn -r /backup/repo init
+  tarn -r /backup/repo backup ~/Photos /etc
+  tarn -r /backup/repo snapshots
+  tarn -r /backup/repo restore latest --target /somewhere`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use: "tarn", Short: "Keep backups: whole, small, and sealed", Long: rootLong, Example: rootExample,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		PersistentPreRun: func(cmd *cobra.Command, args []string) {
+			if a.noColor {
+				a.stdout.color, a.stderr.color = false, false
+			}
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&a.repository, "repository", "r", os.Getenv("TARN_REPOSITORY"), "where the repository is (TARN_REPOSITORY)")
+	f.StringVar(&a.passwordFile, "password-file", "", "read the password from `FILE`, which nobody else may be able to read")
+	f.StringVar(&a.passwordCommand, "password-command", "", "run `COMMAND`, which prints the password")
+	f.Var(&a.kdfMaxMemory, "kdf-max-memory", "let a repository use `SIZE` of memory for hashing the password (256M)")
+	f.BoolVar(&a.json, "json", false, "print lines of JSON (see docs/json.md)")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "print the result and errors only")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
+	f.BoolVar(&a.noColor, "no-color", false, "no colours (NO_COLOR)")
+	f.Lookup("repository").DefValue = "" // the environment is no part of the help
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
+	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newCheck(a), newStats(a), newCat(a), newKey(a),
+		newVersion(a))
+	return root
+}

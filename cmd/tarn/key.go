@@ -1,0 +1,217 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/seal"
+)
+
+type keyLine struct {
+	Type    string    `json:"type"`
+	ID      string    `json:"id"`
+	Current bool      `json:"current,omitempty"`
+	Label   string    `json:"label,omitempty"`
+	User    string    `json:"user"`
+	Host    string    `json:"host"`
+	Created time.Time `json:"created"`
+	Memory  uint64    `json:"kdf_memory"`
+	Passes  uint32    `json:"kdf_passes"`
+}
+
+type keyChangeLine struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+}
+
+func newKey(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "key", Short: "Manage the passwords of a repository", Args: noArgs,
+		Long: `A repository has one to 16 keys. Each is opened by a password of its own, and all of them give the same access.
+
+Removing a key or changing its password takes nothing back from somebody who copied the old key file and knows the
+old password.`,
+		Example: `  tarn key list
+  tarn key add --label laptop
+  tarn key passwd
+  tarn key remove 1a2b3c4d`,
+		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newKeyList(a), newKeyAdd(a), newKeyPasswd(a), newKeyRemove(a))
+	return cmd
+}
+
+// keyFlags are those of the commands that make a key.
+type keyFlags struct {
+	label         string
+	file, command string
+	kdf           kdfFlags
+}
+
+func (k *keyFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&k.label, "label", "", "a word that helps to tell keys apart")
+	f.StringVar(&k.file, "new-password-file", "", "read the new password from `FILE`")
+	f.StringVar(&k.command, "new-password-command", "", "run `COMMAND`, which prints the new password")
+	k.kdf.flags(f)
+}
+
+func (k *keyFlags) secret() secret { return secret{k.file, k.command, "TARN_NEW_PASSWORD"} }
+
+// slot is a new key's slot, with the labels that help people.
+func (a *app) slot(label string) seal.Slot {
+	return seal.Slot{Created: time.Now(), Label: label, Host: hostName(), User: userName()}
+}
+
+func newKeyList(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the keys", Args: noArgs, Example: "  tarn key list",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			slots, err := r.Keys(cmd.Context())
+			a.printKeys(slots)
+			return err
+		},
+	}
+}
+
+func (a *app) printKeys(slots []repo.KeySlot) {
+	t := table{head: []string{"ID", "Created", "User", "Host", "Label", "Hashing"}}
+	for _, k := range slots {
+		memory := uint64(k.Slot.KDF.MemoryKiB) << 10
+		if a.json {
+			a.emit(keyLine{"key", k.Name.String(), k.Current, k.Slot.Label, k.Slot.User, k.Slot.Host, k.Slot.Created, memory, k.Slot.KDF.Passes})
+			continue
+		}
+		id := k.Name.Short()
+		if k.Current {
+			id += "*"
+		}
+		s := &a.stdout
+		t.add(id, timeText(k.Slot.Created), s.name(k.Slot.User), s.name(k.Slot.Host), s.name(k.Slot.Label),
+			fmt.Sprintf("%s, %s", bytesText(memory), counted(uint64(k.Slot.KDF.Passes), "pass")))
+	}
+	if !a.json {
+		t.print(&a.stdout)
+		a.notef("* opened the repository just now")
+	}
+}
+
+func newKeyAdd(a *app) *cobra.Command {
+	var flags keyFlags
+	cmd := &cobra.Command{
+		Use: "add", Short: "Add a password", Args: noArgs,
+		Example: "  tarn key add --label laptop\n  tarn key add --new-password-file ~/.tarn-laptop",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			password, err := a.newPassword(cmd.Context(), flags.secret())
+			if err != nil {
+				return err
+			}
+			slot := a.slot(flags.label)
+			slot.KDF = flags.kdf.kdf()
+			name, err := r.AddKey(cmd.Context(), slot, password)
+			if err != nil {
+				return err
+			}
+			a.keyChanged("key_added", "added", name)
+			return nil
+		},
+	}
+	flags.flags(cmd.Flags())
+	return cmd
+}
+
+func newKeyPasswd(a *app) *cobra.Command {
+	var flags keyFlags
+	cmd := &cobra.Command{
+		Use: "passwd", Short: "Change the password that opens the repository now", Args: noArgs, Example: "  tarn key passwd",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			password, err := a.newPassword(cmd.Context(), flags.secret())
+			if err != nil {
+				return err
+			}
+			slot := a.slot(flags.label)
+			slot.KDF = flags.kdf.kdf()
+			name, err := r.ChangePassword(cmd.Context(), slot, password)
+			if err != nil {
+				return err
+			}
+			a.keyChanged("key_changed", "takes the old one's place", name)
+			return nil
+		},
+	}
+	flags.flags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) keyChanged(kind, text string, name blob.Name) {
+	if a.json {
+		a.emit(keyChangeLine{kind, name.String()})
+		return
+	}
+	a.outf("key %s %s\n", name.Short(), text)
+}
+
+func newKeyRemove(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "remove ID", Short: "Remove a password", Args: argsBetween(1, 1), Example: "  tarn key remove 1a2b3c4d",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			slots, err := r.Keys(cmd.Context())
+			if err != nil {
+				return err
+			}
+			k, err := selectKey(slots, args[0])
+			if err != nil {
+				return err
+			}
+			if k.Current && len(slots) > 1 {
+				return withHint(fmt.Errorf("key %s is the one that opened the repository now", k.Name.Short()),
+					"to remove it use another password; to replace it use \"tarn key passwd\"")
+			}
+			if err := r.RemoveKey(cmd.Context(), k.Name); err != nil {
+				return fmt.Errorf("key %s: %w", k.Name.Short(), err)
+			}
+			a.keyChanged("key_removed", "removed", k.Name)
+			return nil
+		},
+	}
+}
+
+func selectKey(slots []repo.KeySlot, prefix string) (repo.KeySlot, error) {
+	var names []blob.Name
+	for _, k := range slots {
+		names = append(names, k.Name)
+	}
+	found := byPrefix(names, prefix)
+	if len(found) > 1 {
+		return repo.KeySlot{}, fmt.Errorf("key %q: %s begin so: %s", prefix, count(len(found)), shortest(found))
+	}
+	for _, k := range slots {
+		if len(found) == 1 && k.Name == found[0] {
+			return k, nil
+		}
+	}
+	return repo.KeySlot{}, withHint(fmt.Errorf("key %q: there is none of that name", prefix), "\"tarn key list\" lists them")
+}

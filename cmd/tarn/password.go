@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"golang.org/x/term"
+)
+
+// passwordSize bounds what is read as a password, in bytes.
+const passwordSize = 64 << 10
+
+// secret says where a password may come from beside the prompt.
+type secret struct {
+	file, command, variable string
+}
+
+// password returns the password of the repository.
+func (a *app) password(ctx context.Context) ([]byte, error) {
+	p, from, err := a.readSecret(ctx, secret{a.passwordFile, a.passwordCommand, "TARN_PASSWORD"})
+	if err != nil || from != "" {
+		a.passwordFrom = from
+		return p, err
+	}
+	return a.prompt(ctx, "password: ")
+}
+
+// newPassword returns a password that is to be set; people type it twice.
+func (a *app) newPassword(ctx context.Context, s secret) ([]byte, error) {
+	p, from, err := a.readSecret(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if from == "" {
+		if p, err = a.prompt(ctx, "new password: "); err != nil {
+			return nil, err
+		}
+		again, err := a.prompt(ctx, "again: ")
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(p, again) {
+			return nil, errors.New("the passwords differ")
+		}
+	}
+	if len(p) == 0 {
+		return nil, errors.New("the password is empty")
+	}
+	return p, nil
+}
+
+// readSecret reads a password from a file, a command or a variable; from is empty if none of them is given.
+func (a *app) readSecret(ctx context.Context, s secret) (p []byte, from string, err error) {
+	switch {
+	case s.file != "" && s.command != "":
+		return nil, "", errors.New("the password can come from a file or from a command, not from both")
+	case s.file != "":
+		p, err = readPasswordFile(s.file)
+		return p, "the file " + s.file, err
+	case s.command != "":
+		p, err = runPasswordCommand(ctx, s.command)
+		return p, "the command that --password-command names", err
+	}
+	if v, ok := os.LookupEnv(s.variable); ok {
+		return []byte(v), s.variable, nil
+	}
+	return nil, "", nil
+}
+
+func readPasswordFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the password: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the password: %w", err)
+	}
+	if mode := info.Mode(); runtime.GOOS != "windows" && mode.IsRegular() && mode.Perm()&0o077 != 0 {
+		return nil, withHint(fmt.Errorf("password file %s: others may read or write it (mode %#o)", path, mode.Perm()), "chmod 600 %s", path)
+	}
+	return readLine(f)
+}
+
+func runPasswordCommand(ctx context.Context, command string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	if runtime.GOOS == "windows" {
+		cmd = exec.CommandContext(ctx, "cmd", "/c", command)
+	}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("password command: %w", err)
+	}
+	return readLine(bytes.NewReader(out))
+}
+
+// readLine returns all that r has, without the end of the last line.
+func readLine(r io.Reader) ([]byte, error) {
+	p, err := io.ReadAll(io.LimitReader(r, passwordSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the password: %w", err)
+	}
+	if len(p) > passwordSize {
+		return nil, fmt.Errorf("read the password: more than %d bytes", passwordSize)
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(p, []byte("\n")), []byte("\r")), nil
+}
+
+// prompt asks on the terminal, even if standard input is something else.
+func (a *app) prompt(ctx context.Context, text string) ([]byte, error) {
+	tty, message := a.stdin, a.stderr.file
+	if !term.IsTerminal(int(tty.Fd())) {
+		f, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+		if err != nil {
+			return nil, withHint(errors.New("no password is given, and there is no terminal to ask on"),
+				"use --password-file, --password-command or TARN_PASSWORD")
+		}
+		defer f.Close()
+		tty, message = f, f
+	}
+	state, err := term.GetState(int(tty.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("ask for the password: %w", err)
+	}
+	fmt.Fprint(message, text)
+	type answer struct {
+		p   []byte
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() { // a read of a terminal can't be interrupted; it ends with the program
+		p, err := term.ReadPassword(int(tty.Fd()))
+		answers <- answer{p, err}
+	}()
+	defer fmt.Fprintln(message)
+	select {
+	case got := <-answers:
+		if got.err != nil {
+			return nil, fmt.Errorf("ask for the password: %w", got.err)
+		}
+		return got.p, nil
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), term.Restore(int(tty.Fd()), state))
+	}
+}

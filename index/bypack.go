@@ -1,0 +1,65 @@
+package index
+
+import (
+	"cmp"
+	"slices"
+)
+
+// byPack sorts rows by their packs: a first pass counts, a second one enters each row's position where its pack's run
+// is. each calls its argument with every row, twice the same ones in the same order.
+//
+// starts has one element more than there are packs; the rows of pack n are at positions[starts[n]:starts[n+1]].
+func byPack(packs int, each func(func(position uint32, r *row))) (starts, positions []uint32) {
+	starts = make([]uint32, packs+2) // one further: filling moves each start to where the next pack's is
+	each(func(_ uint32, r *row) { starts[r.pack()+2]++ })
+	for n := 2; n < len(starts); n++ {
+		starts[n] += starts[n-1]
+	}
+	positions = make([]uint32, starts[packs+1])
+	each(func(position uint32, r *row) {
+		at := &starts[r.pack()+1]
+		positions[*at] = position
+		*at++
+	})
+	return starts[:packs+1], positions
+}
+
+// inPackOrder sorts the rows of one pack as they lie in it.
+func inPackOrder(rows []Row) {
+	slices.SortFunc(rows, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(a.Segment, b.Segment), cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Length, b.Length))
+	})
+}
+
+// blobsByPack gives each live pack of the table with its rows, until yield says no. It returns the memory of the rows for further use.
+func (t *table) blobsByPack(rows []Row, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
+	var shards [256][]row
+	for i := range t.shards { // what is added from here on is not seen; rows never change
+		s := &t.shards[i]
+		s.mu.RLock()
+		shards[i] = s.rows
+		s.mu.RUnlock()
+	}
+	packs := t.list()
+	starts, positions := byPack(len(packs), func(see func(uint32, *row)) {
+		for i := range shards {
+			for j := range shards[i] {
+				see(uint32(i)<<24|uint32(j), &shards[i][j])
+			}
+		}
+	})
+	for n, tp := range packs {
+		if tp.dead.Load() {
+			continue
+		}
+		rows = rows[:0]
+		for _, at := range positions[starts[n]:starts[n+1]] {
+			rows = append(rows, shards[at>>24][at&(1<<24-1)].row())
+		}
+		inPackOrder(rows)
+		if !yield(&tp.PackInfo, rows) {
+			return rows, false
+		}
+	}
+	return rows, true
+}

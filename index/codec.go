@@ -1,0 +1,211 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/tarn-backup/tarn/blob"
+)
+
+// The encodings below are plaintext: they stand in sealed segments. All integers are little-endian and of fixed size.
+//
+// Directory, in each pack and in index objects:
+//
+//	offset   size  field
+//	0        16    session that wrote the pack
+//	16       4     s, number of segments, at most 65,535
+//	20       8s    segments, in the order in which they lie in the pack
+//	20+8s    36b   blobs, in the order in which they lie in the segments; b is the sum of the segments' blob counts
+//
+//	segment            size  field
+//	0                  4     sealed bytes, tag included
+//	4                  4     number of blobs, at least 1
+//
+//	blob               size  field
+//	0                  32    id
+//	32                 3     bytes of plaintext
+//	35                 1     kind: 1 data, 2 tree, 3 scan
+//
+// Offsets are not stored. The first segment begins at byte 80 of the pack and each of the others where the one before it
+// ends; in the same way blobs follow each other from byte 0 of their segment's plaintext, and a segment's plaintext is as long
+// as its blobs together. So a directory can't contradict itself, and has one encoding only. A segment has at most 8 MiB of
+// plaintext, the segments end within the pack (at most 1 GiB), and a directory has at most 8 MiB: it fits in one segment.
+//
+// List of an index object, followed by the directories of the packs in the order of the list:
+//
+//	offset   size  field
+//	0        4     p, number of packs
+//	4        76p   packs
+//
+//	pack               size  field
+//	0                  32    name
+//	32                 4     key epoch
+//	36                 32    salt
+//	68                 4     stored bytes of the pack, at most 1 GiB
+//	72                 4     bytes of its directory
+//
+// The list and the directories together have at most 16 MiB.
+const (
+	directoryHead = 20
+	segmentSize   = 8
+	entrySize     = 36
+	listHead      = 4
+	listedSize    = 76
+)
+
+// Limits of index objects and of what stands in them.
+const (
+	DirectorySizeMax = 8 << 20  // bytes of one pack's directory
+	ObjectSizeMax    = 16 << 20 // plaintext bytes of an index object: the list and the directories
+)
+
+// DirectorySize is the encoded length in bytes of a directory. Who writes a pack ends it before this passes
+// DirectorySizeMax.
+func DirectorySize(segments, blobs int) int {
+	return directoryHead + segments*segmentSize + blobs*entrySize
+}
+
+// ListSize is the encoded length in bytes of a list of so many packs.
+func ListSize(packs int) int { return listHead + packs*listedSize }
+
+// AppendDirectory appends p's directory to b. Name, epoch, salt and size are not part of it, since they stand beside it wherever
+// it is stored. p must pass Check, or the result can't be decoded.
+func AppendDirectory(b []byte, p *Pack) []byte {
+	b = append(b, p.Session[:]...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(p.Segments)))
+	rest := p.Blobs
+	for i, s := range p.Segments {
+		n := 0
+		for n < len(rest) && int(rest[n].Segment) == i {
+			n++
+		}
+		rest = rest[n:]
+		b = binary.LittleEndian.AppendUint32(b, s.Stored)
+		b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	}
+	for i := range p.Blobs {
+		e := &p.Blobs[i]
+		b = append(b, e.ID[:]...)
+		b = binary.LittleEndian.AppendUint32(b, e.Length&(1<<24-1)|uint32(e.Kind)<<24)
+	}
+	return b
+}
+
+// DecodeDirectory reads a directory that fills all of s into p, whose other fields it leaves alone. If p.Size is set, the
+// segments must end within it.
+func DecodeDirectory(s string, p *Pack) error {
+	if err := decodeDirectory(s, p); err != nil {
+		return fmt.Errorf("decode directory: %w", err)
+	}
+	return nil
+}
+
+func decodeDirectory(s string, p *Pack) error {
+	if len(s) < directoryHead || len(s) > DirectorySizeMax {
+		return fmt.Errorf("length of %d bytes", len(s))
+	}
+	n := uint64(le32(s, 16))
+	if n > SegmentsMax || n*segmentSize > uint64(len(s)-directoryHead) {
+		return fmt.Errorf("%d segments in %d bytes", n, len(s))
+	}
+	table, entries := s[directoryHead:directoryHead+n*segmentSize], s[directoryHead+n*segmentSize:]
+	blobs := uint64(0) // can't overflow: 65,535 numbers of 32 bits
+	for i := range n {
+		blobs += uint64(le32(table, i*segmentSize+4))
+	}
+	if blobs*entrySize != uint64(len(entries)) {
+		return fmt.Errorf("%d blobs in %d bytes", blobs, len(entries))
+	}
+	copy(p.Session[:], s)
+	p.Segments, p.Blobs = make([]Segment, n), make([]Entry, 0, blobs)
+	end := uint64(HeaderSize)
+	for i := range p.Segments {
+		g := &p.Segments[i]
+		g.Offset, g.Stored = uint32(end), le32(table, uint64(i)*segmentSize)
+		if end += uint64(g.Stored); end > PackSizeMax {
+			return fmt.Errorf("segment %d ends past %d bytes", i, PackSizeMax)
+		}
+		for range le32(table, uint64(i)*segmentSize+4) {
+			e := Entry{Segment: uint16(i), Offset: g.Plain, Length: le32(entries, 32) & (1<<24 - 1), Kind: blob.Kind(entries[35])}
+			copy(e.ID[:], entries)
+			p.Blobs, entries = append(p.Blobs, e), entries[entrySize:]
+			if g.Plain += e.Length; g.Plain > SegmentSizeMax {
+				return fmt.Errorf("segment %d has more than %d bytes of plaintext", i, SegmentSizeMax)
+			}
+		}
+	}
+	return p.Check()
+}
+
+// Listed is one pack of an index object's list: what is known of it besides its directory.
+type Listed struct {
+	Name      blob.Name
+	Epoch     uint32   // key epoch
+	Salt      [32]byte // of the object's key
+	Size      uint32   // stored bytes of the whole object
+	Directory uint32   // encoded bytes of its directory
+}
+
+// Listed returns p's place in an index object's list.
+func (p *Pack) Listed() Listed {
+	size := uint32(DirectorySize(len(p.Segments), len(p.Blobs)))
+	return Listed{Name: p.Name, Epoch: p.Epoch, Salt: p.Salt, Size: p.Size, Directory: size}
+}
+
+// Pack returns the pack whose directory is given: the inverse of Pack.Listed and AppendDirectory.
+func (l *Listed) Pack(directory string) (*Pack, error) {
+	p := &Pack{Name: l.Name, Epoch: l.Epoch, Salt: l.Salt, Size: l.Size}
+	if len(directory) != int(l.Directory) {
+		return nil, fmt.Errorf("pack %s: directory of %d bytes, the list says %d", l.Name.Short(), len(directory), l.Directory)
+	}
+	if err := DecodeDirectory(directory, p); err != nil {
+		return nil, fmt.Errorf("pack %s: %w", l.Name.Short(), err)
+	}
+	return p, nil
+}
+
+// AppendList appends the list of an index object to b. The directories follow it in the object, in the same order.
+func AppendList(b []byte, list []Listed) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(list)))
+	for i := range list {
+		l := &list[i]
+		b = append(b, l.Name[:]...)
+		b = binary.LittleEndian.AppendUint32(b, l.Epoch)
+		b = append(b, l.Salt[:]...)
+		b = binary.LittleEndian.AppendUint32(b, l.Size)
+		b = binary.LittleEndian.AppendUint32(b, l.Directory)
+	}
+	return b
+}
+
+// DecodeList reads a list that fills all of s.
+func DecodeList(s string) ([]Listed, error) {
+	if len(s) < listHead || len(s) > ObjectSizeMax {
+		return nil, fmt.Errorf("decode list: length of %d bytes", len(s))
+	}
+	n := uint64(le32(s, 0))
+	if n*listedSize != uint64(len(s)-listHead) {
+		return nil, fmt.Errorf("decode list: %d packs in %d bytes", n, len(s))
+	}
+	list, total := make([]Listed, n), uint64(len(s))
+	for i := range list {
+		l, r := &list[i], s[listHead+i*listedSize:]
+		copy(l.Name[:], r)
+		l.Epoch = le32(r, 32)
+		copy(l.Salt[:], r[36:])
+		l.Size, l.Directory = le32(r, 68), le32(r, 72)
+		if l.Size > PackSizeMax || l.Directory < directoryHead || l.Directory > DirectorySizeMax {
+			return nil, fmt.Errorf("decode list: pack %s of %d bytes with a directory of %d", l.Name.Short(), l.Size, l.Directory)
+		}
+		if total += uint64(l.Directory); total > ObjectSizeMax {
+			return nil, fmt.Errorf("decode list: the directories pass %d bytes", ObjectSizeMax)
+		}
+	}
+	return list, nil
+}
+
+// le32 reads the little-endian number at s[i:].
+func le32(s string, i uint64) uint32 {
+	_ = s[i+3]
+	return uint32(s[i]) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16 | uint32(s[i+3])<<24
+}

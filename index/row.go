@@ -1,0 +1,78 @@
+package index
+
+import (
+	"encoding/binary"
+
+	"github.com/tarn-backup/tarn/blob"
+)
+
+// Prefix is the first half of a blob's ID: what the index keeps of it. The package comment says why that is enough.
+type Prefix [16]byte
+
+// PrefixOf returns the prefix of id.
+func PrefixOf(id blob.ID) Prefix { return Prefix(id[:16]) }
+
+// Row is one blob of a pack as the index knows it.
+type Row struct {
+	Prefix  Prefix
+	Kind    blob.Kind
+	Segment uint16
+	Offset  uint32 // bytes into the segment's plaintext
+	Length  uint32 // bytes
+}
+
+// row is a Row as it is kept, in memory and in cache files, all integers little-endian:
+//
+//	offset  size  field
+//	0       16    prefix of the id
+//	16      4     number of the pack in its table or file, kind in the upper 2 bits
+//	20      2     segment
+//	22      3     offset
+//	25      3     length
+type row [rowSize]byte
+
+const (
+	rowSize  = 28
+	packsMax = 1 << 30 // packs that a row can number
+)
+
+func makeRow(pack uint32, e *Entry) (r row) {
+	copy(r[:16], e.ID[:])
+	binary.LittleEndian.PutUint32(r[16:], pack|uint32(e.Kind)<<30)
+	binary.LittleEndian.PutUint16(r[20:], e.Segment)
+	put24(r[22:], e.Offset)
+	put24(r[25:], e.Length)
+	return r
+}
+
+func (r *row) is(id *blob.ID) bool { return [16]byte(r[:16]) == [16]byte(id[:16]) }
+
+func (r *row) pack() uint32 { return binary.LittleEndian.Uint32(r[16:]) & (packsMax - 1) }
+
+func (r *row) setPack(pack uint32) {
+	kind := binary.LittleEndian.Uint32(r[16:]) &^ (packsMax - 1)
+	binary.LittleEndian.PutUint32(r[16:], kind|pack)
+}
+
+func (r *row) extent(pack blob.Name) blob.Extent {
+	return blob.Extent{
+		Pack:    pack,
+		Segment: binary.LittleEndian.Uint16(r[20:]),
+		Offset:  get24(r[22:]),
+		Length:  get24(r[25:]),
+	}
+}
+
+func (r *row) row() Row {
+	return Row{
+		Prefix:  Prefix(r[:16]),
+		Kind:    blob.Kind(r[19] >> 6),
+		Segment: binary.LittleEndian.Uint16(r[20:]),
+		Offset:  get24(r[22:]),
+		Length:  get24(r[25:]),
+	}
+}
+
+func get24(b []byte) uint32 { return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 }
+
+func put24(b []byte, v uint32) { b[0], b[1], b[2] = byte(v), byte(v>>8), byte(v>>16) }

@@ -1,0 +1,187 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"github.com/tarn-backup/tarn/snapshot"
+)
+
+// linkage says which name of an inode an entry is.
+type linkage int
+
+const (
+	onlyName linkage = iota // or the first
+	furtherName
+)
+
+// links is the table of inodes with several names.
+type links struct {
+	mu    sync.Mutex
+	known map[snapshot.LinkKey]*inode // under mu
+}
+
+// inode is one of them. The worker that comes first makes it, the others wait until it is settled.
+type inode struct {
+	settled chan struct{} // closed when the rest is valid
+	dir     *folder       // of the first name; nil if it could not be made
+	name    string
+	typ     snapshot.Type
+	size    uint64
+	id      status
+	freeze  *snapshot.Node // if flags are to be set that forbid further links
+}
+
+// claim returns the inode of a key, and whether the caller is to make it. A worker that made a claim waits for nobody until
+// it settled it, so no two can wait for each other.
+func (l *links) claim(key snapshot.LinkKey) (ino *inode, first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ino = l.known[key]; ino != nil {
+		return ino, false
+	}
+	if l.known == nil {
+		l.known = map[snapshot.LinkKey]*inode{}
+	}
+	ino = &inode{settled: make(chan struct{})}
+	l.known[key] = ino
+	return ino, true
+}
+
+// settle tells the others. If the inode could not be made, the next one tries.
+func (l *links) settle(key snapshot.LinkKey, ino *inode) {
+	if ino.dir == nil {
+		l.mu.Lock()
+		delete(l.known, key)
+		l.mu.Unlock()
+	}
+	close(ino.settled)
+}
+
+// linked restores an entry that is one of several names of an inode.
+func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linkage, error) {
+	n := &j.node
+	for {
+		ino, first := w.links.claim(n.Link)
+		if first {
+			action, id, err := w.place(ctx, buf, j)
+			if err == nil && id != nil {
+				ino.dir, ino.name, ino.typ, ino.size, ino.id = j.dir, n.Name, n.Type, n.Size, *id
+				if w.freezes(n) {
+					node := *n
+					ino.freeze = &node
+				}
+			}
+			w.links.settle(n.Link, ino)
+			return action, onlyName, err
+		}
+		select {
+		case <-ino.settled:
+		case <-ctx.Done():
+			return 0, onlyName, context.Cause(ctx)
+		}
+		if ino.dir == nil {
+			continue
+		}
+		err := errors.New("the names of one file are of different types or sizes")
+		if ino.typ == n.Type && ino.size == n.Size {
+			var action Action
+			if action, err = w.link(ctx, j, ino); err == nil {
+				return action, furtherName, nil
+			}
+		}
+		action, _, err2 := w.place(ctx, buf, j)
+		if err2 == nil && action != Skipped {
+			w.ledger.lost(j.dir.join(n.Name), n.Type, AspectLink, err)
+		}
+		return action, onlyName, err2
+	}
+}
+
+// link makes j a further name of ino.
+func (w *writer) link(ctx context.Context, j *job, ino *inode) (Action, error) {
+	dir, name := j.dir, j.node.Name
+	action, temporary := Made, name
+	var found *status
+	if dir.found != nil {
+		st, err := dir.h.stat(name)
+		switch {
+		case err == nil && st.sameInode(&ino.id):
+			return Unchanged, nil
+		case err == nil && w.o.Overwrite == OverwriteNever:
+			return Skipped, nil
+		case err == nil && w.o.Overwrite == OverwriteRefuse:
+			return 0, fs.ErrExist
+		case err == nil:
+			action, temporary, found = Replaced, temporaryName(), &st
+		case !errors.Is(err, fs.ErrNotExist):
+			return 0, err
+		}
+	}
+	err := w.linkFrom(ctx, ino, dir, temporary)
+	if err != nil {
+		return 0, err
+	}
+	// The name may have been given to something else since it was made.
+	if st, err := dir.h.stat(temporary); err != nil || !st.sameInode(&ino.id) {
+		_ = dir.h.remove(temporary)
+		return 0, fmt.Errorf("%s is not the file any more that was restored", ino.dir.join(ino.name))
+	}
+	if found == nil {
+		return action, nil
+	}
+	if err := w.swap(ctx, dir, temporary, name, found); err != nil {
+		_ = dir.h.remove(temporary)
+		return 0, err
+	}
+	return action, nil
+}
+
+// linkFrom gives the inode one more name. The folder of the first one may be closed by now.
+func (w *writer) linkFrom(ctx context.Context, ino *inode, dir *folder, name string) error {
+	from := ino.dir.h
+	if ino.dir.hold() {
+		defer ino.dir.release(func(f *folder) { w.leave(ctx, f) })
+	} else {
+		h, err := ino.dir.reopen()
+		if err != nil {
+			return err
+		}
+		defer h.close()
+		from = h
+	}
+	return from.thawing(ino.name, func() error { return dir.h.link(from, ino.name, name) })
+}
+
+// freezeLinks sets the flags that had to wait until all links were made.
+func (r *run) freezeLinks() {
+	for _, ino := range r.links.known {
+		if ino.freeze == nil {
+			continue
+		}
+		if err := ino.setFlags(r); err != nil {
+			r.ledger.lost(ino.dir.join(ino.name), ino.typ, AspectFlags, err)
+		}
+	}
+}
+
+func (i *inode) setFlags(r *run) error {
+	h, err := i.dir.reopen()
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	f, err := h.open(i.name)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	if st, err := f.stat(); err != nil || !st.sameInode(&i.id) {
+		return errors.New("it is not the file any more that was restored")
+	}
+	r.flagsLast(f.object(), i.dir, i.freeze, flagRest{exact: true})
+	return nil
+}

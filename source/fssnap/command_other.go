@@ -1,0 +1,7 @@
+//go:build !unix
+
+package fssnap
+
+import "os"
+
+func askToEnd(p *os.Process) error { return p.Kill() }

@@ -1,0 +1,246 @@
+package live_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source/live"
+)
+
+// tally counts what captures were.
+type tally struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (y *tally) add(key string) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.counts == nil {
+		y.counts = make(map[string]int)
+	}
+	y.counts[key]++
+}
+
+func (y *tally) log(t *testing.T) {
+	keys := make([]string, 0, len(y.counts))
+	for key := range y.counts {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		t.Logf("%6d %s", y.counts[key], key)
+	}
+}
+
+// with counts the keys that begin so.
+func (y *tally) with(start string) (n int) {
+	for key, count := range y.counts {
+		if strings.HasPrefix(key, start) {
+			n += count
+		}
+	}
+	return n
+}
+
+// allowed says which verdicts a state with a method may have for a kind of writer. A clone and two equal looks are one moment, which
+// may lie between two writes; a lease is refused while the file is open for being saved, so what it gives is complete.
+func allowed(kind string, method snapshot.Method, v verdict) bool {
+	switch {
+	case v == complete:
+		return true
+	case v == torn:
+		return false
+	case method == snapshot.MethodLease:
+		return v == empty && kind == "emptied" // emptied and closed is a state that somebody left it in
+	case v == between:
+		return kind == "parts" || kind == "mmap"
+	case v == empty || v == prefix:
+		return kind == "truncate" || kind == "emptied"
+	}
+	return false
+}
+
+// run captures random files until the time is up, in both passes, by several goroutines.
+func (y *tally) run(ctx context.Context, t *testing.T, c *live.Capturer, dirfd int, names []string, seed uint64) {
+	var wg sync.WaitGroup
+	for i := range 40 { // most of them wait
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, uint64(i)))
+			for ctx.Err() == nil {
+				name := names[rnd.IntN(len(names))]
+				data, r, err := capture(ctx, c, dirfd, name, live.First)
+				if errors.Is(err, live.ErrLater) {
+					y.add("put off")
+					data, r, err = capture(ctx, c, dirfd, name, live.Second)
+				}
+				if ctx.Err() != nil {
+					return
+				}
+				if err != nil {
+					t.Errorf("capture %s: %v", name, err)
+					return
+				}
+				y.judge(t, name, data, r)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (y *tally) judge(t *testing.T, name string, data []byte, r live.Result) {
+	kind, _, _ := strings.Cut(name, "-")
+	v := judge(kind, data)
+	y.add(fmt.Sprintf("%v %v %s: %s", r.State, r.Method, kind, v))
+	switch {
+	case (r.State == snapshot.Whole) != (r.Reason == ""):
+		t.Errorf("%s: %v with the reason %q", name, r.State, r.Reason)
+	case r.Method == snapshot.MethodUnproven: // and said so
+	case r.State == snapshot.Whole && !allowed(kind, r.Method, v):
+		t.Errorf("%s: called whole by %v, but is %s", name, r.Method, v)
+	case r.State == snapshot.Appended && (v == torn || v == between || v == empty):
+		t.Errorf("%s: called appended, but is %s", name, v)
+	}
+}
+
+// TestLadder captures files that are being saved all the time, by all rungs and in both passes, and believes only what the files say
+// of themselves. A reader that looks before and after, as other tools do, must be caught at the same files.
+func TestLadder(t *testing.T) {
+	span := 4 * time.Second
+	if testing.Short() {
+		span = time.Second
+	}
+	naive := new(tally)
+	for _, disk := range disks {
+		t.Run(disk, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			dir := mount(t, disk)
+			names := startWriters(t, dir, 4, seed)
+			dirfd := openDir(t, dir)
+			c := newCapturer(t, live.Options{Settle: time.Hour, Reread: 1 << 40})
+			ctx, cancel := context.WithTimeout(t.Context(), span)
+			defer cancel()
+			y := new(tally)
+			var wg sync.WaitGroup
+			for i := range uint64(6) {
+				wg.Go(func() { naive.runNaive(ctx, dir, names, seed+i) })
+			}
+			y.run(ctx, t, c, dirfd, names, seed)
+			wg.Wait()
+			y.log(t)
+			if disk == "overlay" && y.with("") != y.with("put off")+y.with("whole unproven")+y.with("torn unproven")+y.with("appended unproven") {
+				t.Error("something was called proven on overlay")
+			}
+			if disk != "overlay" && y.with("whole lease") == 0 {
+				t.Error("nothing was captured by lease")
+			}
+			if (disk == "xfs" || disk == "btrfs") && y.with("whole reflink") == 0 {
+				t.Error("nothing was captured by reflink")
+			}
+			if disk == "ext4" && y.with("whole stable") == 0 {
+				t.Error("nothing was captured by two looks")
+			}
+		})
+	}
+	naive.log(t)
+	if naive.with("") > 0 && naive.with("torn") == 0 {
+		t.Error("a reader without protection was not caught: this test proves nothing")
+	}
+}
+
+// runNaive reads files as many tools do, and counts what it would have called whole.
+func (y *tally) runNaive(ctx context.Context, dir string, names []string, seed uint64) {
+	rnd := rand.New(rand.NewPCG(seed, 99))
+	for ctx.Err() == nil {
+		name := names[rnd.IntN(len(names))]
+		data, ok := readNaively(filepath.Join(dir, name))
+		if kind, _, _ := strings.Cut(name, "-"); ok {
+			if v := judge(kind, data); !allowed(kind, snapshot.MethodStable, v) {
+				y.add(fmt.Sprintf("%s %s by looking before and after", v, kind))
+			} else {
+				y.add("whole")
+			}
+		}
+	}
+}
+
+func readNaively(path string) ([]byte, bool) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, false
+	}
+	defer file.Close()
+	var a, b unix.Stat_t
+	if unix.Fstat(int(file.Fd()), &a) != nil {
+		return nil, false
+	}
+	data, err := readAll(file)
+	if err != nil || unix.Fstat(int(file.Fd()), &b) != nil {
+		return nil, false
+	}
+	return data, a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim && int64(len(data)) == b.Size
+}
+
+// TestLeaseAlone lets the clock run an hour ahead, so that every file seems to be at rest and a lease is asked for at any moment. What
+// is captured by lease must be complete all the same.
+func TestLeaseAlone(t *testing.T) {
+	span := 2 * time.Second
+	if testing.Short() {
+		span = 500 * time.Millisecond
+	}
+	for _, disk := range []string{"ext4", "xfs", "btrfs", "tmpfs"} {
+		t.Run(disk, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			dir := mount(t, disk)
+			names := startWriters(t, dir, 2, seed)
+			names = slices.DeleteFunc(names, func(name string) bool {
+				return strings.HasPrefix(name, "held") || strings.HasPrefix(name, "append") || strings.HasPrefix(name, "mmap")
+			})
+			dirfd := openDir(t, dir)
+			c := newCapturer(t, live.Options{Now: func() time.Time { return time.Now().Add(time.Hour) }})
+			ctx, cancel := context.WithTimeout(t.Context(), span)
+			defer cancel()
+			y := new(tally)
+			var wg sync.WaitGroup
+			for i := range 6 {
+				wg.Go(func() {
+					rnd := rand.New(rand.NewPCG(seed, uint64(i)))
+					for ctx.Err() == nil {
+						name := names[rnd.IntN(len(names))]
+						data, r, err := capture(ctx, c, dirfd, name, live.First)
+						switch {
+						case errors.Is(err, live.ErrLater):
+							y.add("put off")
+						case err != nil && ctx.Err() == nil:
+							t.Errorf("capture %s: %v", name, err)
+							return
+						case err == nil && r.Method == snapshot.MethodLease:
+							y.judge(t, name, data, r)
+						default:
+							y.add("not by lease")
+						}
+					}
+				})
+			}
+			wg.Wait()
+			y.log(t)
+			if y.with("whole lease") == 0 {
+				t.Error("nothing was captured by lease")
+			}
+		})
+	}
+}

@@ -1,0 +1,371 @@
+package live_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source/live"
+)
+
+// transfers moves money between accounts. Its arguments are the database, the modes of journal and locking, and what to do:
+// "work" goes on until the standard input ends; "spill" stops in the middle of a transaction that has been written to the database
+// in part; "log" stops after some transactions, with a log that has not been moved into the database.
+const transfers = `
+import sqlite3, sys, threading, random, time
+path, journal, locking, what = sys.argv[1:]
+db = sqlite3.connect(path, isolation_level=None, timeout=0)
+db.execute('pragma locking_mode=' + locking)
+db.execute('pragma journal_mode=' + journal)
+db.execute('pragma synchronous=off')
+db.execute('pragma cache_size=5')
+db.execute('create table account(id integer primary key, balance int, pad blob)')
+db.execute('begin')
+for i in range(200):
+    db.execute('insert into account values(?, 1000, randomblob(1500))', (i,))
+db.execute('commit')
+def transfer(n):
+    for _ in range(n):
+        a, b, m = random.randrange(200), random.randrange(200), random.randrange(50)
+        db.execute('update account set balance=balance-?, pad=randomblob(1500) where id=?', (m, a))
+        db.execute('update account set balance=balance+?, pad=randomblob(1500) where id=?', (m, b))
+stop = threading.Event()
+if what == 'spill':
+    db.execute('begin immediate')
+    db.execute('update account set balance=balance+1, pad=randomblob(1500) where id < 100')
+if what == 'log':
+    transfer(20)
+print('ready', flush=True)
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set())).start()
+done, busy = 0, 0
+while not stop.is_set():
+    if what != 'work':
+        stop.wait()
+        continue
+    try:
+        db.execute('begin immediate')
+        transfer(random.randrange(1, 20))
+        db.execute('rollback' if random.random() < 0.1 else 'commit')
+        done += 1
+    except sqlite3.OperationalError:
+        busy += 1
+        if db.in_transaction:
+            db.execute('rollback')
+    if random.random() < 0.3:
+        time.sleep(random.random() * 0.003)
+print(done, 'transactions,', busy, 'refused', flush=True)
+`
+
+// audit opens the databases that it is told and says what it finds.
+const audit = `
+import sqlite3, sys
+print('ready', flush=True)
+for line in sys.stdin:
+    try:
+        db = sqlite3.connect(line.strip())
+        found = db.execute('pragma integrity_check').fetchone()[0]
+        n, total = db.execute('select count(*), sum(balance) from account').fetchone()
+        db.close()
+        print(found, n, total, flush=True)
+    except sqlite3.Error as e:
+        print('error:', str(e).replace('\n', ' '), flush=True)
+`
+
+const sound = "ok 200 200000" // what audit says of a database that is whole
+
+// python starts a program.
+func python(t *testing.T, program string, args ...string) *part {
+	t.Helper()
+	if exec.Command("python3", "-c", "import sqlite3").Run() != nil {
+		t.Skip("no python3 with sqlite3: apt-get install python3")
+	}
+	cmd := exec.Command("python3", append([]string{"-c", program}, args...)...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil && !strings.Contains(err.Error(), "killed") {
+			t.Errorf("python: %v", err)
+		}
+	})
+	p := &part{t: t, cmd: cmd, in: in, out: bufio.NewReader(out)}
+	if line := p.hear(); line != "ready" {
+		t.Fatalf("python said %q", line)
+	}
+	return p
+}
+
+// kill ends a program as a power cut does.
+func (p *part) kill() {
+	p.t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, p.out); err != nil { // until it is gone
+		p.t.Fatal(err)
+	}
+}
+
+// restored writes a set into a folder and returns the path of the database.
+func restored(ctx context.Context, dir string, set *live.Set) (string, live.Result, error) {
+	for _, f := range set.Files() {
+		data, err := io.ReadAll(f)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, f.Name()), data, 0o600)
+		}
+		if err != nil {
+			return "", live.Result{}, err
+		}
+	}
+	r, err := set.Finish(ctx)
+	if err != nil {
+		return "", r, err
+	}
+	for _, f := range set.Files() {
+		info, err := os.Stat(filepath.Join(dir, f.Name()))
+		if st := f.Stat(); err != nil || info.Size() != st.Size {
+			return "", r, fmt.Errorf("%s has %d bytes, want %d: %w", f.Name(), info.Size(), st.Size, err)
+		}
+	}
+	return filepath.Join(dir, set.Files()[0].Name()), r, nil
+}
+
+// captureSet captures a database and returns what the auditor says of it, and the names of its files.
+func captureSet(t *testing.T, c *live.Capturer, dirfd int, pass live.Pass, auditor *part) (string, live.Result, []string) {
+	t.Helper()
+	set, err := c.OpenSet(t.Context(), dirfd, "db", pass)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	dir := t.TempDir()
+	path, r, err := restored(t.Context(), dir, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range set.Files() {
+		names = append(names, f.Name())
+	}
+	auditor.tell(path)
+	said := auditor.hear()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	return said, r, names
+}
+
+// TestSQLiteAtWork captures databases during transfers. A copy without locks must be caught at the same.
+func TestSQLiteAtWork(t *testing.T) {
+	wrong := 0
+	for _, k := range []struct {
+		disk, journal, locking string
+		count                  int
+		method                 snapshot.Method
+	}{
+		{"ext4", "wal", "normal", 100, snapshot.MethodLocked},
+		{"ext4", "delete", "normal", 100, snapshot.MethodLocked},
+		{"ext4", "persist", "normal", 30, snapshot.MethodLocked},
+		{"ext4", "truncate", "normal", 30, snapshot.MethodLocked},
+		{"xfs", "wal", "normal", 30, snapshot.MethodLocked},
+		{"xfs", "delete", "normal", 30, snapshot.MethodLocked},
+		{"xfs", "wal", "exclusive", 100, snapshot.MethodReflink},
+		{"xfs", "delete", "exclusive", 100, snapshot.MethodReflink},
+		{"btrfs", "wal", "exclusive", 30, snapshot.MethodReflink},
+		{"btrfs", "persist", "exclusive", 30, snapshot.MethodReflink},
+		{"overlay", "wal", "normal", 30, snapshot.MethodUnproven},
+	} {
+		t.Run(k.disk+" "+k.journal+" "+k.locking, func(t *testing.T) {
+			if testing.Short() {
+				k.count /= 10
+			}
+			dir := mount(t, k.disk)
+			dirfd := openDir(t, dir)
+			auditor := python(t, audit)
+			work := python(t, transfers, filepath.Join(dir, "db"), k.journal, k.locking, "work")
+			c := newCapturer(t, live.Options{Settle: time.Hour, Reread: 1 << 40})
+			whole := 0
+			start := time.Now()
+			for range k.count {
+				said, r, names := captureSet(t, c, dirfd, live.Second, auditor)
+				switch {
+				case r.State == snapshot.Whole && said != sound:
+					t.Errorf("called whole, but %s: %v", said, names)
+				case r.State == snapshot.Whole && r.Method != k.method:
+					t.Errorf("captured by %v, want %v", r.Method, k.method)
+				case r.State == snapshot.Whole:
+					whole++
+				case r.Reason == "":
+					t.Errorf("%+v without a reason", r)
+				}
+				if err := copyNaively(dir, filepath.Join(t.TempDir(), "db"), auditor, &wrong); err != nil {
+					t.Fatal(err)
+				}
+			}
+			span := time.Since(start)
+			work.in.Close()
+			t.Logf("%d of %d whole, in %v; %s", whole, k.count, span.Round(time.Millisecond), work.hear())
+			if whole < k.count {
+				t.Errorf("%d of %d were not whole", k.count-whole, k.count)
+			}
+		})
+	}
+	t.Logf("%d copies without locks were wrong", wrong)
+	if wrong == 0 && !t.Skipped() && os.Geteuid() == 0 {
+		t.Error("no copy without locks was wrong: this test proves nothing")
+	}
+}
+
+// copyNaively copies a database as cp does.
+func copyNaively(dir, to string, auditor *part, wrong *int) error {
+	for _, suffix := range []string{"", "-wal", "-journal"} {
+		data, err := os.ReadFile(filepath.Join(dir, "db"+suffix))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(to+suffix, data, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	auditor.tell(to)
+	if auditor.hear() != sound {
+		*wrong++
+	}
+	return os.RemoveAll(filepath.Dir(to))
+}
+
+// TestSQLiteLeftBehind captures databases whose program was killed, with and without somebody who has them open.
+func TestSQLiteLeftBehind(t *testing.T) {
+	for _, k := range []struct{ journal, what, file string }{
+		{"delete", "spill", "db-journal"},
+		{"persist", "spill", "db-journal"},
+		{"wal", "log", "db-wal"},
+		{"wal", "spill", "db-wal"},
+	} {
+		for _, open := range []string{"closed", "open"} {
+			t.Run(k.journal+" "+k.what+" "+open, func(t *testing.T) {
+				dir := mount(t, "ext4")
+				dirfd := openDir(t, dir)
+				auditor := python(t, audit)
+				python(t, transfers, filepath.Join(dir, "db"), k.journal, "normal", k.what).kill()
+				method := snapshot.MethodLease
+				if open == "open" {
+					writing(t, filepath.Join(dir, "db"))
+					method = snapshot.MethodLocked
+				}
+				c := newCapturer(t, live.Options{})
+				for _, pass := range []live.Pass{live.First, live.Second} {
+					said, r, names := captureSet(t, c, dirfd, pass, auditor)
+					if said != sound || r.State != snapshot.Whole || r.Method != method {
+						t.Errorf("%s: %+v", said, r)
+					}
+					if len(names) != 2 || names[1] != k.file {
+						t.Errorf("files %q", names)
+					}
+				}
+				if _, err := os.Stat(filepath.Join(dir, "db-journal")); k.file == "db-journal" && err != nil {
+					t.Errorf("the capture has changed the original: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestSQLiteBusy captures databases in the middle of a transaction that is partly written, whose lock is kept.
+func TestSQLiteBusy(t *testing.T) {
+	for _, disk := range []string{"ext4", "xfs"} {
+		t.Run(disk, func(t *testing.T) {
+			dir := mount(t, disk)
+			dirfd := openDir(t, dir)
+			auditor := python(t, audit)
+			python(t, transfers, filepath.Join(dir, "db"), "delete", "normal", "spill")
+			c := newCapturer(t, live.Options{})
+			if disk == "xfs" {
+				said, r, _ := captureSet(t, c, dirfd, live.First, auditor)
+				if said != sound || r.State != snapshot.Whole || r.Method != snapshot.MethodReflink {
+					t.Errorf("%s: %+v", said, r)
+				}
+				return
+			}
+			if set, err := c.OpenSet(t.Context(), dirfd, "db", live.First); !errors.Is(err, live.ErrLater) {
+				t.Errorf("first pass: %v %v", set, err)
+			}
+			if _, r, _ := captureSet(t, c, dirfd, live.Second, auditor); r.State != snapshot.Torn || r.Reason == "" || r.Later || r.Again {
+				t.Errorf("second pass: %+v", r)
+			}
+		})
+	}
+}
+
+// TestSQLiteLeaseBroken opens a database for writing while it is read under leases.
+func TestSQLiteLeaseBroken(t *testing.T) {
+	dir := mount(t, "ext4")
+	path := filepath.Join(dir, "db")
+	python(t, transfers, path, "wal", "normal", "log").kill()
+	c := newCapturer(t, live.Options{})
+	set, err := c.OpenSet(t.Context(), openDir(t, dir), "db", live.First)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	if !isLeased(t, path) || len(set.Files()) != 2 {
+		t.Errorf("not leased, or %d files", len(set.Files()))
+	}
+	writing(t, path)
+	if _, r, err := restored(t.Context(), t.TempDir(), set); err != nil || !r.Later {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestNotSQLite(t *testing.T) {
+	dir := t.TempDir()
+	dirfd := openDir(t, dir)
+	c := newCapturer(t, live.Options{Now: inAnHour})
+	for name, content := range map[string]string{
+		"empty": "", "short": "SQLite format 3\x00", "other": strings.Repeat("encrypted ", 1000),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.OpenSet(t.Context(), dirfd, name, live.Second); !errors.Is(err, live.ErrNotSQLite) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	head := "SQLite format 3\x00" + strings.Repeat("\x01", 1000)
+	if err := os.WriteFile(filepath.Join(dir, "db"), []byte(head), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(dir, "db-wal"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.OpenSet(t.Context(), dirfd, "db", live.Second); !errors.Is(err, live.ErrNotSQLite) {
+		t.Errorf("with a FIFO beside it: %v", err)
+	}
+	if _, err := c.OpenSet(t.Context(), dirfd, "missing", live.Second); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing: %v", err)
+	}
+}

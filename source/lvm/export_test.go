@@ -1,0 +1,6 @@
+//go:build linux
+
+package lvm
+
+// ParseReport is for the tests of the decoder.
+var ParseReport = parseReport

@@ -1,0 +1,179 @@
+//go:build linux
+
+package zfs_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tarn-backup/tarn/source/fssnap"
+	"github.com/tarn-backup/tarn/source/fssnap/fssnaptest"
+	"github.com/tarn-backup/tarn/source/zfs"
+)
+
+var provider zfs.Provider
+
+const pool = "tarntest"
+
+// newPool makes a pool on a file with one dataset below it, "data", and returns where that is mounted.
+func newPool(t *testing.T) (point string) {
+	t.Helper()
+	if !fssnap.Root() {
+		t.Skip("needs root: testing/vm/test.sh zfs")
+	}
+	if _, err := os.Stat("/dev/zfs"); err != nil {
+		t.Skip("this kernel has no ZFS: testing/vm/test.sh zfs")
+	}
+	fssnaptest.Program(t, "zpool", "zfsutils-linux")
+	dir := t.TempDir()
+	image := filepath.Join(dir, "image")
+	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 512<<20)); err != nil {
+		t.Fatal(err)
+	}
+	fssnaptest.Run(t, "zpool", "create", "-m", filepath.Join(dir, "mnt"), pool, image)
+	t.Cleanup(func() { fssnaptest.Run(t, "zpool", "destroy", pool) })
+	fssnaptest.Run(t, "zfs", "create", pool+"/data")
+	return filepath.Join(dir, "mnt", "data")
+}
+
+func work(t *testing.T, point string) string {
+	t.Helper()
+	dir := filepath.Join(point, "work")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func snapshots(t *testing.T) []string {
+	t.Helper()
+	return strings.Fields(fssnaptest.Run(t, "zfs", "list", "-H", "-t", "snapshot", "-o", "name", "-r", pool))
+}
+
+func TestHolds(t *testing.T) {
+	point := newPool(t)
+	fssnaptest.Holds(t, provider, work(t, point))
+	if got := snapshots(t); len(got) > 0 {
+		t.Errorf("snapshots left: %q", got)
+	}
+}
+
+func TestHoldsBind(t *testing.T) {
+	dir, bind := work(t, newPool(t)), t.TempDir()
+	if err := unix.Mount(dir, bind, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(bind, 0)
+	fssnaptest.Holds(t, provider, bind)
+}
+
+func TestPlan(t *testing.T) {
+	point := newPool(t)
+	m := fssnaptest.NewRequest(t, point).Mount
+	plan := provider.Plan(t.Context(), m, point)
+	if plan.Kind != fssnap.ZFS || plan.Why != "zfs: dataset tarntest/data, snapshot as root" || plan.ID == "" {
+		t.Errorf("%+v", plan)
+	}
+	fssnaptest.Run(t, "zfs", "set", "readonly=on", pool+"/data")
+	if plan := provider.Plan(t.Context(), fssnaptest.NewRequest(t, point).Mount, point); plan.Kind != fssnap.None {
+		t.Errorf("of a read-only dataset: %+v", plan)
+	}
+}
+
+// TestStill is the suspect rule on ZFS.
+func TestStill(t *testing.T) {
+	w := fssnaptest.Writers{Dir: work(t, newPool(t)), Size: 1 << 20, Each: 2, Rest: 4 * time.Second, Seed: 3}
+	sum := fssnaptest.Still(t, provider, w, 20)
+	if sum.Exact == 0 || sum.Suspect == 0 {
+		t.Errorf("nothing proven: %v", sum)
+	}
+}
+
+func TestValid(t *testing.T) {
+	s := fssnaptest.Take(t, provider, newPool(t))
+	fssnaptest.Run(t, "zfs", "destroy", snapshots(t)[0])
+	if err := s.Valid(t.Context()); !errors.Is(err, fssnap.ErrInvalid) {
+		t.Errorf("a destroyed snapshot is called valid: %v", err)
+	}
+}
+
+func TestKill(t *testing.T) {
+	fssnaptest.Child(t, provider)
+	dir := work(t, newPool(t))
+	random := rand.New(rand.NewPCG(11, 11))
+	left := 0
+	for n := range 12 {
+		delay := time.Duration(random.IntN(500)) * time.Millisecond
+		fssnaptest.Kill(t, dir, n, func() { time.Sleep(delay) }) // no synchronisation, but the moment of the kill
+		fssnaptest.Quiet(t, "zfs")
+		left += fssnaptest.Clean(t, provider)
+		if got := snapshots(t); len(got) > 0 {
+			t.Fatalf("snapshots left: %q", got)
+		}
+	}
+	t.Logf("%d leftovers of 12 kills", left)
+	if left == 0 {
+		t.Error("no kill left anything, so nothing was proven")
+	}
+}
+
+// TestNeverRemovesOthers makes snapshots that have the looks of leftovers, but for one thing each.
+func TestNeverRemovesOthers(t *testing.T) {
+	point := newPool(t)
+	s := fssnaptest.Take(t, provider, point)
+	real := fssnaptest.Leftovers(t, provider)[0].Name
+	name := func(dataset, digit string) string {
+		n := real
+		n.Session = strings.Repeat(digit, 32)
+		return dataset + "@" + n.String()
+	}
+	data, copied := pool+"/data", pool+"/copy"
+	guid := strings.TrimSpace(fssnaptest.Run(t, "zfs", "get", "-H", "-p", "-o", "value", "guid", data))
+	owner, origin := "tarn:owner=00000000-0000-0000-0000-000000000000.1.1.1", "tarn:origin="+guid
+	fssnaptest.Run(t, "zfs", "snapshot", name(data, "1"))                                                                        // no properties
+	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, name(data, "2"))                                                           // half of them
+	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, "-o", "tarn:origin=12345", name(data, "3"))                                // of another dataset
+	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, "-o", origin, data+"@tarn-mine")                                           // not our name
+	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, "-o", origin, strings.TrimSuffix(name(data, "4"), real.Origin)+"11111111") // name of another origin
+	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, "-o", origin, name(data, "6"))                                             // ours
+	// A replica of it is somebody's backup, although it has the same name and the same properties.
+	fssnaptest.Run(t, "sh", "-c", "zfs send -p "+name(data, "6")+" | zfs receive -u "+copied)
+	// Properties that come from the dataset are not its own.
+	fssnaptest.Run(t, "zfs", "create", pool+"/other")
+	other := strings.TrimSpace(fssnaptest.Run(t, "zfs", "get", "-H", "-p", "-o", "value", "guid", pool+"/other"))
+	fssnaptest.Run(t, "zfs", "set", owner, "tarn:origin="+other, pool+"/other")
+	fssnaptest.Run(t, "zfs", "snapshot", name(pool+"/other", "7"))
+
+	before, removed := len(snapshots(t)), 0
+	for _, l := range fssnaptest.Leftovers(t, provider) {
+		err := l.Remove(t.Context())
+		switch {
+		case err == nil:
+			removed++
+			if l.Where != name(data, "6") {
+				t.Errorf("removed %s", l.Where)
+			}
+		case !errors.Is(err, fssnap.ErrDoubt):
+			t.Error(err)
+		}
+		if l.Doubt != "" {
+			t.Log(l.Where, l.Doubt)
+			if err := l.Destroy(t.Context()); !errors.Is(err, fssnap.ErrDoubt) {
+				t.Errorf("destroy %s: %v", l.Where, err)
+			}
+		}
+	}
+	if after := len(snapshots(t)); removed != 1 || after != before-1 {
+		t.Errorf("%d removed; %d before, left: %q", removed, before, snapshots(t))
+	}
+	if err := errors.Join(s.Valid(t.Context()), s.Release(t.Context())); err != nil {
+		t.Error(err)
+	}
+}

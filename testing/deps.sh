@@ -1,0 +1,27 @@
+#!/bin/bash
+# Installs what the tests need beside Go, if it is missing: with apt, as root; otherwise it names what to install.
+set -euo pipefail
+need() { # command package
+  command -v "$1" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null 2>&1 || missing+=("$2")
+}
+missing=()
+need gcc gcc
+need rsync rsync
+need getfattr attr
+need getfacl acl
+need lsattr e2fsprogs
+need mkfs.ext4 e2fsprogs
+need mkfs.btrfs btrfs-progs
+need mkfs.xfs xfsprogs
+need setcap libcap2-bin
+need sqlite3 sqlite3
+need fusermount3 fuse3
+need setpriv util-linux
+need python3 python3
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "some tests will be skipped; they need: sudo apt-get install ${missing[*]}" >&2
+  exit 0
+fi
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
