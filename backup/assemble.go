@@ -20,13 +20,14 @@ type assembler struct {
 	scan     *snapshot.ScanBuilder
 	levels   []level
 	spare    []*snapshot.TreeBuilder
+	loose    []snapshot.Node // entries of the first level, if that has no tree
 	users    map[uint32]string
 	groups   map[uint32]string
 	every    time.Duration
 	last     time.Time // of the last partial snapshot
 }
 
-// level is a folder that is not complete yet. The first level is the root.
+// level is a folder that is not complete yet. The first level is the root, or has no tree and takes loose entries.
 type level struct {
 	node   snapshot.Node
 	tree   *snapshot.TreeBuilder
@@ -48,6 +49,13 @@ func newAssembler(store Store, o *Options, p *Progress) *assembler {
 	return a
 }
 
+// looseAssembler returns an assembler that collects the entries at the first level, and counts into a's record.
+func (a *assembler) looseAssembler(o *Options) *assembler {
+	b := newAssembler(a.store, o, a.progress)
+	b.record, b.levels[0].tree = a.record, nil
+	return b
+}
+
 func (a *assembler) run(ctx context.Context, order <-chan *batch) error {
 	for b := range order {
 		select {
@@ -62,7 +70,7 @@ func (a *assembler) run(ctx context.Context, order <-chan *batch) error {
 		}
 		a.record.Problems = append(a.record.Problems, b.problems...)
 		a.record.Stats.Vanished += b.vanished
-		if time.Since(a.last) >= a.every {
+		if a.levels[0].tree != nil && time.Since(a.last) >= a.every {
 			if err := a.partial(ctx); err != nil {
 				return err
 			}
@@ -71,6 +79,14 @@ func (a *assembler) run(ctx context.Context, order <-chan *batch) error {
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	return a.finish(ctx)
+}
+
+// finish ends the root and the scan record.
+func (a *assembler) finish(ctx context.Context) error {
+	if a.levels[0].tree == nil {
+		return a.lane.Flush(ctx)
 	}
 	var err error
 	if a.record.Root.Content, err = a.finishLevel(ctx); err != nil {
@@ -124,12 +140,20 @@ func (a *assembler) addNode(ctx context.Context, n *snapshot.Node, seen *snapsho
 	if err := a.scan.Entry(ctx, seen); err != nil {
 		return err
 	}
-	tree := a.levels[len(a.levels)-1].tree
 	if encoded != "" {
-		return tree.AddEncoded(ctx, n.Name, encoded)
+		return a.levels[len(a.levels)-1].tree.AddEncoded(ctx, n.Name, encoded)
 	}
+	return a.put(ctx, n)
+}
+
+// put adds a node to the innermost folder.
+func (a *assembler) put(ctx context.Context, n *snapshot.Node) error {
 	a.name(n)
-	return tree.Add(ctx, n)
+	if tree := a.levels[len(a.levels)-1].tree; tree != nil {
+		return tree.Add(ctx, n)
+	}
+	a.loose = append(a.loose, *n)
+	return nil
 }
 
 func (a *assembler) enter(ctx context.Context, it *item) error {
@@ -175,11 +199,10 @@ func (a *assembler) leave(ctx context.Context) error {
 	a.levels[last] = level{}
 	a.levels = a.levels[:last]
 	node.Content = content
-	a.name(&node)
 	if err := a.scan.Leave(ctx); err != nil {
 		return err
 	}
-	return a.levels[last-1].tree.Add(ctx, &node)
+	return a.put(ctx, &node)
 }
 
 // finishLevel ends the innermost folder.

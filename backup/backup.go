@@ -22,6 +22,9 @@ type Store interface {
 	Lane() Lane
 	// Has reports whether a blob may be referred to.
 	Has(id blob.ID) bool
+	// Flush makes all that was saved durable, and ready to be loaded.
+	Flush(ctx context.Context) error
+	snapshot.Loader
 	// PutSnapshot makes all that was saved durable, and then a record.
 	PutSnapshot(ctx context.Context, record []byte) (blob.Name, error)
 	// Added says what was stored so far: blobs, their bytes, and the bytes that they take.
@@ -107,8 +110,37 @@ func Run(ctx context.Context, store Store, o Options, p *Progress) (*snapshot.Re
 	return rec, nil
 }
 
-// runPaths runs the walker, the readers and the assembler.
-func runPaths(ctx context.Context, store Store, o *Options, p *Progress) (*snapshot.Record, error) {
+// pipeline is what the passes of one backup share.
+type pipeline struct {
+	o        *Options
+	store    Store
+	progress *Progress
+	readers  []*reader
+}
+
+// run lets walk make batches, the readers read, and a assemble; it waits for all of them.
+func (p *pipeline) run(ctx context.Context, walk func(*walker) error, a *assembler) (*walker, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	order, work := make(chan *batch, batchesOpen), make(chan *batch, batchesOpen)
+	w := &walker{ctx: ctx, o: p.o, store: p.store, progress: p.progress, order: order, work: work, cur: newBatch(),
+		previous: &previous{}, links: map[inode]linked{}}
+	group.Go(func() error {
+		defer close(order)
+		defer close(work)
+		if err := walk(w); err != nil {
+			return err
+		}
+		return w.pass()
+	})
+	for _, r := range p.readers {
+		group.Go(func() error { return r.run(ctx, work) })
+	}
+	group.Go(func() error { return a.run(ctx, order) })
+	return w, group.Wait()
+}
+
+// runPaths backs up all targets, and then looks again at the folders that changed meanwhile.
+func runPaths(ctx context.Context, store Store, o *Options, progress *Progress) (*snapshot.Record, error) {
 	targets, err := newTargets(o.Paths)
 	if err != nil {
 		return nil, err
@@ -118,24 +150,21 @@ func runPaths(ctx context.Context, store Store, o *Options, p *Progress) (*snaps
 		return nil, err
 	}
 	defer capturer.Close()
-
-	group, ctx := errgroup.WithContext(ctx)
-	order, work := make(chan *batch, batchesOpen), make(chan *batch, batchesOpen)
-	w := &walker{ctx: ctx, o: o, store: store, progress: p, order: order, work: work, cur: newBatch(), links: map[inode]linked{}}
-	group.Go(func() error {
-		defer close(order)
-		defer close(work)
+	p := &pipeline{o: o, store: store, progress: progress}
+	for range o.Readers {
+		p.readers = append(p.readers, newReader(store.Lane(), capturer, o, progress))
+	}
+	a := newAssembler(store, o, progress)
+	w, err := p.run(ctx, func(w *walker) error {
 		w.previous = newPrevious(ctx, o.Parent)
 		defer w.previous.close()
 		return w.run(targets)
-	})
-	for range o.Readers {
-		r := newReader(store.Lane(), capturer, o, p)
-		group.Go(func() error { return r.run(ctx, work) })
+	}, a)
+	if err != nil {
+		return nil, err
 	}
-	a := newAssembler(store, o, p)
-	group.Go(func() error { return a.run(ctx, order) })
-	if err := group.Wait(); err != nil {
+	s := &settler{pipeline: p, assembler: a, looks: w.looks}
+	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
 	return a.record, nil

@@ -28,6 +28,7 @@ type walker struct {
 	device   uint64 // of the path that is being backed up, for OneFileSystem
 	number   int    // of that path
 	base     string // of that path
+	looks    []look // at all folders, for the settler
 }
 
 type inode struct{ device, number uint64 }
@@ -51,7 +52,7 @@ func (w *walker) run(root *target) error {
 	} else if err := w.above(root, "/"); err != nil {
 		return err
 	}
-	return w.pass()
+	return nil
 }
 
 // whole backs up everything from "/".
@@ -341,6 +342,7 @@ func (w *walker) folder(it item, k known, full string, fs source.FileSystem) err
 	}
 	it.kind = itemEnter
 	device := it.stat.Device
+	w.looks = append(w.looks, newLook(full, &it.stat, w, here))
 	if err := w.emit(it); err != nil {
 		return err
 	}

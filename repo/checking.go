@@ -56,3 +56,6 @@ func (r *Repo) OpenObject(name string, data []byte) (body, directory []byte, err
 	}
 	return nil, nil, err
 }
+
+// Fresh returns the same repository with nothing kept of what was read from it so far, so that what is read next is what is stored now.
+func (r *Repo) Fresh() (*Repo, error) { return newRepo(r.storage, r.keys, r.config, r.slot) }

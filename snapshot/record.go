@@ -33,6 +33,7 @@ type Record struct {
 	Mounts   []Mount
 	Problems []Problem // what could not be saved, or not as it was at one moment
 	Original blob.Name // the snapshot that this one was rewritten from; zero for none
+	Settled  bool      // a last look at all folders found them as they were read: all names are of one moment
 }
 
 // Stats counts what a backup did.
@@ -108,6 +109,7 @@ const (
 	recMount    tlv.Tag = 26
 	recProblem  tlv.Tag = 28
 	recOriginal tlv.Tag = 30
+	recSettled  tlv.Tag = 32
 )
 
 // Encode returns r's record.
@@ -147,6 +149,9 @@ func (r *Record) Encode() []byte {
 	}
 	if !r.Original.IsZero() {
 		b = tlv.AppendBytes(b, recOriginal, r.Original[:])
+	}
+	if r.Settled {
+		b = tlv.AppendUint(b, recSettled, 1)
 	}
 	return b
 }
@@ -195,6 +200,8 @@ func DecodeRecord(data []byte) (*Record, error) {
 			rec.Problems = append(rec.Problems, readProblem(r))
 		case recOriginal:
 			r.Copy(rec.Original[:])
+		case recSettled:
+			rec.Settled = r.UintMax(1) == 1
 		default:
 			r.Skip()
 		}

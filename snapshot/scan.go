@@ -147,6 +147,34 @@ func (s *ScanReader) Find(name string) (seen Seen, fsID string, ok bool) {
 	return Seen{}, "", false
 }
 
+// All goes through all entries that are left, with their paths; those have no slash in front.
+func (s *ScanReader) All() iter.Seq2[string, Seen] {
+	return func(yield func(string, Seen) bool) {
+		var ends []int // of the folders' paths that are open
+		var path []byte
+		for s.peek() {
+			s.have = false
+			switch s.item.kind {
+			case scanEntry, scanDir:
+				name := s.item.seen.Name
+				if !yield(string(path)+name, s.item.seen) {
+					return
+				}
+				if s.item.kind == scanDir {
+					ends = append(ends, len(path))
+					path = append(append(path, name...), '/')
+				}
+			case scanLeave:
+				if len(ends) == 0 {
+					s.err = fmt.Errorf("scan record: %w", errScanItem)
+					return
+				}
+				path, ends = path[:ends[len(ends)-1]], ends[:len(ends)-1]
+			}
+		}
+	}
+}
+
 // LeaveTo passes what is left of the folders that were entered, until level of them are open.
 func (s *ScanReader) LeaveTo(level int) {
 	for s.level > level && s.peek() {

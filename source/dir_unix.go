@@ -146,3 +146,18 @@ func Reason(err error) string {
 	}
 	return err.Error()
 }
+
+// Lstat says what the entry at a path is.
+func Lstat(path string) (s Stat, err error) {
+	var st unix.Stat_t
+	for {
+		if err = unix.Lstat(path, &st); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return s, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	fillStat(&s, &st)
+	return s, nil
+}

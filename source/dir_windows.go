@@ -98,3 +98,12 @@ func Reason(err error) string {
 	}
 	return err.Error()
 }
+
+// Lstat says what the entry at a path is.
+func Lstat(path string) (Stat, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return Stat{}, err
+	}
+	return fromInfo(info), nil
+}

@@ -1,0 +1,291 @@
+package backup
+
+import (
+	"context"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source"
+)
+
+// settleRounds bounds how often folders that keep changing are listed again.
+const settleRounds = 5
+
+// youngFolder is how old a folder's ctime must be when it is listed, so that a change right after it gets another one: a clock tick, or 2 s
+// on file systems that keep whole seconds.
+const youngFolder = 20 * time.Millisecond
+
+// look is what a folder was like just before it was listed.
+type look struct {
+	path   string
+	inode  inode
+	ctime  snapshot.Time
+	mtime  snapshot.Time
+	young  bool
+	fs     source.FileSystem
+	number int    // of the path that was asked for
+	base   string // that path
+	limit  uint64 // the device that OneFileSystem keeps to
+}
+
+func newLook(path string, st *source.Stat, w *walker, fs source.FileSystem) look {
+	l := look{path: path, fs: fs, number: w.number, base: w.base, limit: w.device}
+	l.set(st)
+	return l
+}
+
+func (l *look) set(st *source.Stat) {
+	l.inode, l.ctime, l.mtime = inode{st.Device, st.Inode}, st.ChangeTime, st.ModTime
+	age := youngFolder
+	if st.ChangeTime.Nsec == 0 {
+		age = raceWindow
+	}
+	l.young = time.Since(st.ChangeTime.Time()) < age
+}
+
+func (l *look) same(st *source.Stat) bool {
+	return !l.young && l.inode == inode{st.Device, st.Inode} && l.ctime == st.ChangeTime && l.mtime == st.ModTime
+}
+
+// settler looks at all folders again when everything was read, lists those again that changed, and adds what came: a file that is moved from
+// a folder not yet listed to one that was would be lost otherwise. What was captured is never dropped, unless it is the older name of a
+// file that was moved.
+type settler struct {
+	*pipeline
+	assembler *assembler
+	looks     []look
+	blind     bool // some folder can't be looked at by its path
+}
+
+// patch is what changes in one folder of the snapshot.
+type patch struct {
+	add  []snapshot.Node // ascending by name
+	drop map[string]bool
+}
+
+// settle repeats until a round finds nothing changed, which proves that all names are of one moment.
+func (s *settler) settle(ctx context.Context) error {
+	for range settleRounds {
+		changed, err := s.changed(ctx)
+		if err != nil {
+			return err
+		}
+		if len(changed) == 0 {
+			s.assembler.record.Settled = !s.blind
+			return nil
+		}
+		if err := s.store.Flush(ctx); err != nil { // what was saved is loaded again below
+			return err
+		}
+		if err := s.round(ctx, changed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changed looks at all folders, and returns those that are no longer as they were.
+func (s *settler) changed(ctx context.Context) ([]*look, error) {
+	var changed []*look
+	for i := range s.looks {
+		if i%1024 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		l := &s.looks[i]
+		st, err := source.Lstat(l.path)
+		if err != nil || st.Type != snapshot.Dir {
+			s.blind = s.blind || err != nil && !source.IsGone(err)
+			continue // gone: what it held was captured, or went elsewhere
+		}
+		if !l.same(&st) {
+			l.set(&st)
+			changed = append(changed, l)
+		}
+	}
+	return changed, nil
+}
+
+// round lists folders again and changes the snapshot's trees.
+func (s *settler) round(ctx context.Context, changed []*look) error {
+	patches := map[string]*patch{}
+	arrived := map[uint64]string{} // inodes of files with one name, and the path of that
+	for _, l := range changed {
+		nodes, err := s.arrivals(ctx, l, arrived)
+		if err != nil {
+			return err
+		}
+		if len(nodes) > 0 {
+			patches[l.path] = &patch{add: nodes}
+		}
+	}
+	if len(patches) == 0 {
+		return nil
+	}
+	if err := s.departures(ctx, arrived, patches); err != nil {
+		return err
+	}
+	if err := s.store.Flush(ctx); err != nil {
+		return err
+	}
+	root, err := s.rewrite(ctx, "", s.assembler.record.Root.Content, patches, above(patches))
+	if err != nil {
+		return err
+	}
+	s.assembler.record.Root.Content = root
+	return s.assembler.lane.Flush(ctx)
+}
+
+// arrivals captures the entries of a folder that the snapshot does not have.
+func (s *settler) arrivals(ctx context.Context, l *look, arrived map[uint64]string) ([]snapshot.Node, error) {
+	node, err := snapshot.Lookup(ctx, s.store, s.assembler.record.Root, l.path)
+	if err != nil {
+		return nil, nil // the folder itself came with another one, or went
+	}
+	var have []string
+	for n, err := range snapshot.Entries(ctx, s.store, node.Content) {
+		if err != nil {
+			return nil, err
+		}
+		have = append(have, n.Name)
+	}
+	dir, err := source.OpenDir(l.path)
+	if err != nil {
+		return nil, nil
+	}
+	defer dir.Release()
+	names, err := dir.List()
+	if err != nil {
+		return nil, nil
+	}
+	sub := &folder{Dir: dir, path: l.path}
+	a := s.assembler.looseAssembler(s.o)
+	w, err := s.run(ctx, func(w *walker) error {
+		if left, ok := w.tagged(sub, names); ok {
+			names = left
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { _, ok := slices.BinarySearch(have, name); return ok })
+		w.number, w.base, w.device = l.number, l.base, l.limit
+		for _, name := range names {
+			if err := w.listed(sub, name, l.fs, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, a)
+	if err != nil {
+		return nil, err
+	}
+	s.looks = append(s.looks, w.looks...)
+	for i := range a.loose {
+		if n := &a.loose[i]; n.Type == snapshot.File && n.Link.IsZero() {
+			path := strings.TrimSuffix(l.path, "/") + "/" + n.Name
+			if st, err := source.Lstat(path); err == nil {
+				arrived[st.Inode] = path
+			}
+		}
+	}
+	return a.loose, nil
+}
+
+// departures finds the older names of files that were moved while the backup ran, and drops those that are gone.
+func (s *settler) departures(ctx context.Context, arrived map[uint64]string, patches map[string]*patch) error {
+	if len(arrived) == 0 {
+		return nil
+	}
+	scan := snapshot.NewScanReader(ctx, s.store, s.assembler.record.Scan)
+	defer scan.Close()
+	for path, seen := range scan.All() {
+		now, ok := arrived[seen.Inode]
+		if path = "/" + path; !ok || now == path {
+			continue
+		}
+		if _, err := source.Lstat(path); !source.IsGone(err) {
+			continue // still there, or something else is
+		}
+		n, err := snapshot.Lookup(ctx, s.store, s.assembler.record.Root, path)
+		if err != nil || n.Type != snapshot.File {
+			continue
+		}
+		dir, name := path[:strings.LastIndexByte(path, '/')], path[strings.LastIndexByte(path, '/')+1:]
+		if dir == "" {
+			dir = "/"
+		}
+		if patches[dir] == nil {
+			patches[dir] = &patch{}
+		}
+		if patches[dir].drop == nil {
+			patches[dir].drop = map[string]bool{}
+		}
+		patches[dir].drop[name] = true
+		s.assembler.record.Stats.Files--
+		s.assembler.record.Stats.Bytes -= n.Size
+	}
+	return scan.Err()
+}
+
+// above returns the paths of all folders that have a patch at or below them.
+func above(patches map[string]*patch) map[string]bool {
+	all := map[string]bool{}
+	for path := range patches {
+		path = strings.Trim(path, "/")
+		for all[path] = true; path != ""; all[path] = true {
+			path = path[:max(strings.LastIndexByte(path, '/'), 0)]
+		}
+	}
+	return all
+}
+
+// rewrite copies a folder with its patches, and goes below only where there are some. at has no slash in front.
+func (s *settler) rewrite(ctx context.Context, at string, c snapshot.Content, patches map[string]*patch, touched map[string]bool) (snapshot.Content, error) {
+	tree := s.assembler.lists.NewTreeBuilder()
+	var add []snapshot.Node
+	var drop map[string]bool
+	if p := patches["/"+at]; p != nil {
+		add, drop = p.add, p.drop
+		sort.Slice(add, func(i, j int) bool { return add[i].Name < add[j].Name })
+	}
+	put := func(before string) error {
+		for len(add) > 0 && (before == "" || add[0].Name < before) {
+			if err := tree.Add(ctx, &add[0]); err != nil {
+				return err
+			}
+			add = add[1:]
+		}
+		return nil
+	}
+	cur := snapshot.NewCursor(ctx, s.store, c)
+	defer cur.Close()
+	var n snapshot.Node
+	for cur.Next(&n) {
+		if err := put(n.Name); err != nil {
+			return c, err
+		}
+		if drop[n.Name] {
+			continue
+		}
+		path := strings.TrimPrefix(at+"/"+n.Name, "/")
+		if n.Type != snapshot.Dir || !touched[path] {
+			if err := tree.AddEncoded(ctx, n.Name, cur.Encoded()); err != nil {
+				return c, err
+			}
+			continue
+		}
+		var err error
+		if n.Content, err = s.rewrite(ctx, path, n.Content, patches, touched); err != nil {
+			return c, err
+		}
+		if err := tree.Add(ctx, &n); err != nil {
+			return c, err
+		}
+	}
+	if err := cur.Err(); err != nil {
+		return c, err
+	}
+	if err := put(""); err != nil {
+		return c, err
+	}
+	return tree.Finish(ctx)
+}
