@@ -44,7 +44,7 @@ func mixed(seed byte, n int) []byte {
 		case 0:
 			p = append(p, random(byte(rnd.Uint32()), size)...)
 		case 1:
-			p = append(p, make([]byte, 4<<10-2+rnd.IntN(4))...)
+			p = append(p, make([]byte, 1<<10-2+rnd.IntN(4))...)
 		case 2:
 			p = append(p, bytes.Repeat([]byte{byte(rnd.Uint32())}, size)...)
 		case 3:
@@ -98,7 +98,7 @@ func TestNewRefuses(t *testing.T) {
 		{"minimum", chunker.Gear, chunker.Params{}},
 		{"minimum", chunker.Gear, chunker.Params{Min: chunker.Window - 1, Avg: good.Avg, Max: good.Max}},
 		{"average", chunker.Gear, chunker.Params{Min: good.Min, Avg: good.Min + chunker.Window - 1, Max: good.Max}},
-		{"average", chunker.Gear, chunker.Params{Min: good.Min, Avg: -1 << 62, Max: good.Max}},
+		{"average", chunker.Gear, chunker.Params{Min: good.Min, Avg: -1 << 31, Max: good.Max}},
 		{"average", chunker.Gear, chunker.Params{Min: good.Min, Avg: good.Avg, Max: good.Avg - 1}},
 		{"maximum", chunker.Gear, chunker.Params{Min: good.Min, Avg: good.Avg, Max: chunker.SizeMax + 1}},
 		{"power of two", chunker.Rabin, chunker.Params{Min: good.Min, Avg: good.Avg + 1, Max: good.Max}},

@@ -36,7 +36,7 @@
 //	share  = floor(2^(64+c) / mean)
 //	a candidate is accepted if tag(e) < share/4 where e < Min + floor(mean*9/10), and if tag(e) < share*4 from there on
 //
-//	e is accepted, too, if the 4096 bytes of the chunk before e are zeros
+//	e is accepted, too, if the 1024 bytes of the chunk before e are zeros
 //
 // factor (4 bytes, little-endian, the highest and lowest bit set) and the AES key (32 bytes) are the first 36 bytes that BLAKE3,
 // keyed with the key, puts out for "tarn v1 chunker gear". Divisions by 4 round down.

@@ -56,7 +56,7 @@ func (b *base) isLive(pack uint32) bool { return int(pack) < len(b.live) && b.li
 func (b *base) lookup(id *blob.ID) (blob.Extent, bool) {
 	begin, end := b.find(id)
 	for i := begin; i < end; i++ {
-		if r := b.row(i); b.isLive(r.pack()) {
+		if r := b.slot(i); b.isLive(r.pack()) {
 			return r.extent(b.packName(int(r.pack()))), true
 		}
 	}
@@ -66,7 +66,7 @@ func (b *base) lookup(id *blob.ID) (blob.Extent, bool) {
 func (b *base) lookupAll(id *blob.ID, buf []blob.Extent) []blob.Extent {
 	begin, end := b.find(id)
 	for i := begin; i < end; i++ {
-		if r := b.row(i); b.isLive(r.pack()) {
+		if r := b.slot(i); b.isLive(r.pack()) {
 			buf = append(buf, r.extent(b.packName(int(r.pack()))))
 		}
 	}
@@ -76,8 +76,8 @@ func (b *base) lookupAll(id *blob.ID, buf []blob.Extent) []blob.Extent {
 // blobsByPack is table.blobsByPack for a generation.
 func (b *base) blobsByPack(rows []Row, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
 	starts, positions := byPack(b.packCount(), func(see func(uint32, *row)) {
-		for i := range b.rowCount() {
-			if r := b.row(i); int(r.pack()) < len(b.live) {
+		for i := range b.slotCount() {
+			if r := b.slot(i); !r.free() && int(r.pack()) < len(b.live) {
 				see(uint32(i), r)
 			}
 		}
@@ -88,7 +88,7 @@ func (b *base) blobsByPack(rows []Row, yield func(*PackInfo, []Row) bool) ([]Row
 		}
 		rows = rows[:0]
 		for _, i := range positions[starts[n]:starts[n+1]] {
-			rows = append(rows, b.row(int(i)).row())
+			rows = append(rows, b.slot(int(i)).row())
 		}
 		inPackOrder(rows)
 		if !yield(b.packInfo(n), rows) {

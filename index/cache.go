@@ -83,7 +83,7 @@ func (c *Cache) open() error {
 		}
 		c.gens = append(c.gens, g)
 	}
-	slices.SortStableFunc(c.gens, func(g, h *generation) int { return cmp.Compare(h.rowCount(), g.rowCount()) })
+	slices.SortStableFunc(c.gens, func(g, h *generation) int { return cmp.Compare(h.rows, g.rows) })
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (c *Cache) keepsLocked(gen, pack int) bool {
 func (c *Cache) mergeFromLocked(rows int) int {
 	from := len(c.gens)
 	for i := len(c.gens) - 1; i >= 0; i-- {
-		all := c.gens[i].rowCount()
+		all := int(c.gens[i].rows)
 		live := all
 		if c.view != nil {
 			live = int(c.view[i].blobs.Load())

@@ -28,6 +28,5 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("map %s: %w", path, err)
 	}
-	//X
 	return data, func() error { return unix.Munmap(data) }, nil
 }

@@ -47,6 +47,15 @@ func makeRow(pack uint32, e *Entry) (r row) {
 
 func (r *row) is(id *blob.ID) bool { return [16]byte(r[:16]) == [16]byte(id[:16]) }
 
+// less reports whether r's prefix is before the one with these halves, taken as big-endian numbers.
+func (r *row) less(high, low uint64) bool {
+	h := binary.BigEndian.Uint64(r[:])
+	return h < high || h == high && binary.BigEndian.Uint64(r[8:]) < low
+}
+
+// free reports whether r is of no kind: a slot of a cache file that holds no row.
+func (r *row) free() bool { return r[19]>>6 == 0 }
+
 func (r *row) pack() uint32 { return binary.LittleEndian.Uint32(r[16:]) & (packsMax - 1) }
 
 func (r *row) setPack(pack uint32) {

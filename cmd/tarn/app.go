@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -11,8 +12,11 @@ import (
 
 // app is what all commands share: the streams, and the flags that stand before or behind any command.
 type app struct {
-	stdin          *os.File
+	stdin *os.File
+
+	mu             sync.Mutex // guards the streams and drawn
 	stdout, stderr stream
+	drawn          int // lines of progress that stand on the terminal
 
 	repository      string
 	passwordFile    string
@@ -53,15 +57,17 @@ func newApp(stdin, stdout, stderr *os.File) *app {
 }
 
 // outf prints a part of the result.
-func (a *app) outf(format string, args ...any) { fmt.Fprintf(a.stdout, format, args...) }
+func (a *app) outf(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fmt.Fprintf(a.stdout, format, args...)
+}
 
 // notef tells people something beside the result.
 func (a *app) notef(format string, args ...any) {
-	if a.json || a.quiet {
-		return
+	if !a.json && !a.quiet {
+		a.sayf(format+"\n", args...)
 	}
-	fmt.Fprintf(a.stderr, format+"\n", args...)
-	a.stderr.Flush()
 }
 
 // detailf tells people something that few want to know.
@@ -78,7 +84,15 @@ func (a *app) warnf(format string, args ...any) {
 		a.emit(warningLine{Type: "warning", Message: text})
 		return
 	}
-	fmt.Fprintf(a.stderr, "%s %s\n", a.stderr.yellow("warning:"), a.stderr.text(text))
+	a.sayf("%s %s\n", a.stderr.yellow("warning:"), a.stderr.text(text))
+}
+
+// sayf prints to standard error, in place of the lines of progress.
+func (a *app) sayf(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.eraseLocked()
+	fmt.Fprintf(a.stderr, format, args...)
 	a.stderr.Flush()
 }
 

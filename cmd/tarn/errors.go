@@ -77,11 +77,10 @@ func (a *app) tell(code int, err error) {
 		a.stdout.Flush()
 		return
 	}
-	fmt.Fprintf(a.stderr, "%s %s\n", a.stderr.red("tarn:"), a.stderr.text(err.Error()))
+	a.sayf("%s %s\n", a.stderr.red("tarn:"), a.stderr.text(err.Error()))
 	if hint != "" {
-		fmt.Fprintf(a.stderr, "hint: %s\n", a.stderr.text(hint))
+		a.sayf("hint: %s\n", a.stderr.text(hint))
 	}
-	a.stderr.Flush()
 }
 
 func exitCode(err error) int {

@@ -51,3 +51,6 @@ func problemKindText(k snapshot.ProblemKind) string {
 	}
 	return fmt.Sprintf("kind-%d", k)
 }
+
+// methodText is the name of the method with a number in Capture.Methods.
+func methodText(i int) string { return snapshot.Method(i).String() }

@@ -114,8 +114,9 @@ func snapshotLineOf(s saved) snapshotLine {
 
 // emit prints one line of JSON.
 func (a *app) emit(line any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	enc := json.NewEncoder(a.stdout)
 	enc.SetEscapeHTML(false)
 	enc.Encode(line) // an error of the stream comes up again when it is flushed
 }
-

@@ -77,7 +77,9 @@ func counted[T int | uint64](n T, noun string) string {
 	switch {
 	case n == 1:
 		return "1 " + noun
-	case strings.HasSuffix(noun, "y"):
+	case strings.HasSuffix(noun, "ss"):
+		return count(n) + " " + noun + "es"
+	case strings.HasSuffix(noun, "ry"):
 		return count(n) + " " + strings.TrimSuffix(noun, "y") + "ies"
 	}
 	return count(n) + " " + noun + "s"

@@ -7,6 +7,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// version is set by the linker (-X main.version), and nowhere else.
+var version = ""
+
 type versionLine struct {
 	Type     string `json:"type"`
 	Version  string `json:"version"`
@@ -27,6 +30,9 @@ func buildOf() versionLine {
 	}
 	if info.Main.Version != "" {
 		v.Version = info.Main.Version
+	}
+	if version != "" {
+		v.Version = version
 	}
 	for _, s := range info.Settings {
 		switch s.Key {

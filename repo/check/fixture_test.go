@@ -40,6 +40,12 @@ func (l *layered) set(name string, data []byte) {
 	l.over[name] = data
 }
 
+func (l *layered) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.over)
+}
+
 func (l *layered) Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error) {
 	l.mu.Lock()
 	data, ok := l.over[name]

@@ -225,7 +225,7 @@ func (c *checker) reportPack(j job, dir *index.Pack, v *verdict) {
 		f.Effect = "who reads by the index finds other bytes, or an error: rebuild the index"
 		c.look()
 	case len(v.lost) == 0:
-		f.Effect = fmt.Sprintf("all of its %d blobs can still be read", len(dir.Blobs))
+		f.Effect = fmt.Sprintf("all of its %d blobs are whole", len(dir.Blobs))
 	case used == 0:
 		f.Effect = fmt.Sprintf("%d of its %d blobs can't be read; no snapshot that was checked needs them", len(v.lost), len(dir.Blobs))
 	default:
@@ -299,8 +299,8 @@ func (c *checker) compareKinds() {
 			}
 		}
 		if wrong > 0 {
-			c.found(Finding{Severity: Error, Object: packPath(info.Name), Problem: fmt.Sprintf("the kind of %d of its blobs is wrong", wrong),
-				Effect: "they can be read, but may be stored in vain or lost by a prune"})
+			c.found(Finding{Severity: Error, Object: packPath(info.Name), Problem: fmt.Sprintf("%d of its blobs are of another kind than the snapshots say", wrong),
+				Effect: "they may be lost by a prune"})
 		}
 	}
 }

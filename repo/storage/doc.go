@@ -1,8 +1,9 @@
 // Package storage says what tarn asks of the place where a repository is kept.
 //
-// A repository is a few kinds of immutable objects in one flat space of names, and a [Storage] puts, gets, lists and removes
-// them. It knows nothing of packs, keys or snapshots: all bytes that it sees are sealed. The interface has four methods, so that a
-// folder, an object store and a remote shell can all be one, and so that a test can stand between tarn and any of them:
+// A repository is a few kinds of immutable objects in one flat space of names, and a [Storage] puts, gets, lists and
+// removes them. It knows nothing of packs, keys or snapshots: all bytes that it sees are sealed. The interface has four
+// methods, so that a folder, an object store and a remote shell can all be one, and so that a test can stand between tarn
+// and any of them:
 //
 //	dir          a folder of this machine, or one that is mounted
 //	memory       a map, for tests and simulations
@@ -27,6 +28,7 @@
 //
 // # What it does not do
 //
-// A Storage tries nothing twice, caches nothing, and does not know whether the bytes of an object are the right ones. Trying
-// again and limiting rates is the work of what is wrapped around it; an object's name is the hash of its bytes, and its reader checks it.
+// A Storage tries nothing twice, caches nothing, and does not know whether the bytes of an object are the right ones.
+// Trying again and limiting rates is the work of what is wrapped around it; an object's name is the hash of its bytes,
+// and its reader checks it.
 package storage

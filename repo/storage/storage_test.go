@@ -140,7 +140,8 @@ func TestValidLabel(t *testing.T) {
 
 // FuzzCheckName looks for a name that passes and could still leave a folder or be two names at once.
 func FuzzCheckName(f *testing.F) {
-	for _, name := range []string{"config", "data/ab/cd", "../x", "a/../b", "a//b", "/a", "a/", ".", ".nfs1", "a.", "tmp/x", "A", "a\\b", "a\x00", "a/b/c/d"} {
+	for _, name := range []string{"config", "data/ab/cd", "../x", "a/../b", "a//b", "/a", "a/", ".", ".nfs1", "a.",
+		"tmp/x", "A", "a\\b", "a\x00", "a/b/c/d"} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

@@ -21,21 +21,41 @@ const (
 func Query(ctx context.Context, name string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	return run(command(ctx, name, args))
+	var out, errs bytes.Buffer
+	cmd := command(ctx, name, args)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return nil, complain(cmd, err, errs.String())
+	}
+	return out.Bytes(), nil
 }
 
-// Change runs a program that changes something and returns what it printed. When ctx ends, and after two minutes, it is asked to
-// end (SIGTERM) and waited for, however long that takes, but never killed: an lvcreate that is killed while the
-// origin is suspended leaves a file system on which every program hangs.
-func Change(ctx context.Context, name string, args ...string) ([]byte, error) {
+// Change runs a program that changes something. When ctx ends, and after two minutes, it is asked to end (SIGTERM) and waited for,
+// however long that takes, but never killed: an lvcreate that is killed while the origin is suspended leaves a file system
+// on which every program hangs. For the same reason it is in a process group of its own, where no Ctrl-C reaches it,
+// and speaks into a file and not into a pipe, which would break if this process was killed.
+func Change(ctx context.Context, name string, args ...string) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
+	said, err := os.CreateTemp("", "tarn-command-")
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	defer said.Close()
+	os.Remove(said.Name())
 	cmd := command(ctx, name, args)
+	cmd.Stdout, cmd.Stderr = said, said
 	cmd.Cancel = func() error { return askToEnd(cmd.Process) }
-	return run(cmd)
+	setApart(cmd)
+	if err := cmd.Run(); err != nil {
+		text := make([]byte, 4096)
+		n, _ := said.ReadAt(text, 0)
+		return complain(cmd, err, string(text[:n]))
+	}
+	return nil
 }
 
 func command(ctx context.Context, name string, args []string) *exec.Cmd {
@@ -48,14 +68,9 @@ func command(ctx context.Context, name string, args []string) *exec.Cmd {
 	return cmd
 }
 
-func run(cmd *exec.Cmd) ([]byte, error) {
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		said := strings.Join(strings.Fields(errs.String()), " ")
-		return nil, fmt.Errorf("%s %s: %w: %.500s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), err, said)
-	}
-	return out.Bytes(), nil
+func complain(cmd *exec.Cmd, err error, said string) error {
+	said = strings.Join(strings.Fields(said), " ")
+	return fmt.Errorf("%s %s: %w: %.500s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), err, said)
 }
 
 // LookPath finds a program of the administrator's, also where a plain user's or a service's PATH lacks the folders of such.

@@ -4,7 +4,10 @@ package fssnap
 
 import (
 	"os"
+	"os/exec"
 	"syscall"
 )
 
 func askToEnd(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
+
+func setApart(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }

@@ -16,8 +16,9 @@ const (
 	walSuffix     = "-wal"
 	journalSuffix = "-journal"
 
-	setTries      = 8
-	setTriesFree  = 5        // without keeping writers out
+	setTries      = 24
+	setTriesFree  = 5 // without keeping writers out
+	pauseMax      = 16 * time.Millisecond
 	lockedSizeMax = 64 << 20 // of a database in rollback mode that is copied while writers are kept out
 	headSize      = 100
 	versionAt     = 18 // in the head: file format versions for writing and reading, 2 for a write-ahead log
@@ -64,10 +65,7 @@ func (u *unit) open(ctx context.Context) (*Set, error) {
 	if set != nil || err != nil {
 		return set, err
 	}
-	set, why, err := u.repeat(ctx, u.locked)
-	if set == nil && err == nil && u.db.traits.clones {
-		set, why, err = u.repeat(ctx, u.cloned)
-	}
+	set, why, err := u.repeat(ctx)
 	if set != nil || err != nil {
 		return set, err
 	}
@@ -180,18 +178,24 @@ func (f *File) keep(ctx context.Context) (bool, error) {
 }
 
 // repeat tries to capture the set until it succeeds, some times. A string says why it didn't.
-func (u *unit) repeat(ctx context.Context, once func(context.Context, int) (*Set, string, error)) (set *Set, why string, err error) {
+func (u *unit) repeat(ctx context.Context) (set *Set, why string, err error) {
 	for try := range setTries {
 		if try > 0 {
-			pause := 2 * time.Millisecond << try
-			if !u.c.budget.spend(pause, u.db.first.Size) {
-				break
-			}
-			if err := wait(ctx, pause); err != nil {
+			waited, err := u.c.pause(ctx, min(time.Millisecond<<try, pauseMax))
+			if err != nil {
 				return nil, "", err
 			}
+			if !waited {
+				break
+			}
 		}
-		if set, why, err = once(ctx, try); set != nil || err != nil {
+		if set, why, err = u.locked(ctx, try); set != nil || err != nil {
+			return set, why, err
+		}
+		if why != whyLocked || !u.db.traits.clones {
+			continue
+		}
+		if set, why, err = u.cloned(ctx); set != nil || err != nil {
 			return set, why, err
 		}
 	}

@@ -26,8 +26,8 @@ const whyLocked = "its lock could not be had"
 
 // locked captures the set under SQLite's own locks, as one of its readers would.
 func (u *unit) locked(ctx context.Context, try int) (*Set, string, error) {
-	if !share(u.db.fd) {
-		return nil, whyLocked, nil
+	if ok, err := u.share(ctx); !ok {
+		return nil, whyLocked, err
 	}
 	defer unlock(u.db.fd, pendingByte, allBytes)
 	head, err := u.head()
@@ -65,9 +65,14 @@ func (u *unit) withLog(ctx context.Context) (*Set, string, error) {
 		}
 	}
 	after, afterErr := u.lookAt(log)
-	if err = errors.Join(err, afterErr); err != nil || after.head != before.head || !u.stillThere(log, walSuffix) {
+	if err = errors.Join(err, afterErr); err != nil {
 		set.letGo()
-		return nil, "its log began anew each time", outOfSpace(err)
+		why, err := noRoom(err)
+		return nil, why, err
+	}
+	if after.head != before.head || !u.stillThere(log, walSuffix) {
+		set.letGo()
+		return nil, "its log began anew each time", nil
 	}
 	return set, "", nil
 }
@@ -99,14 +104,15 @@ func (u *unit) withJournal(ctx context.Context, try int) (*Set, string, error) {
 	}
 	if err != nil {
 		set.letGo()
-		return nil, "there was no room for a copy", outOfSpace(err)
+		why, err := noRoom(err)
+		return nil, why, err
 	}
 	if keepOut {
 		return set, "", nil
 	}
-	if !share(u.db.fd) {
+	if ok, err := u.share(ctx); !ok {
 		set.letGo()
-		return nil, whyLocked, nil
+		return nil, whyLocked, err
 	}
 	after, again, err := u.quiet(ctx)
 	if again != nil {
@@ -119,8 +125,11 @@ func (u *unit) withJournal(ctx context.Context, try int) (*Set, string, error) {
 	return set, "", nil
 }
 
-// cloned captures a database whose lock another program keeps (locking_mode=EXCLUSIVE): clone it, then what goes with it.
-func (u *unit) cloned(ctx context.Context, _ int) (*Set, string, error) {
+// cloned captures a database whose lock another program keeps (locking_mode=EXCLUSIVE, or a long transaction): clone it, then what
+// goes with it. A log whose header is the same before and after makes good what was torn, as in withLog. A journal that is wholly
+// the same holds all that its transaction overwrote until then, or nothing, if none was under way.
+func (u *unit) cloned(ctx context.Context) (*Set, string, error) {
+	const why = "another program keeps it locked and writes"
 	head, err := u.head()
 	if err != nil {
 		return nil, "", err
@@ -133,9 +142,15 @@ func (u *unit) cloned(ctx context.Context, _ int) (*Set, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if other == nil && suffix == journalSuffix {
+		return nil, "another program keeps it locked, and there is no journal", nil // which it may keep in memory
+	}
 	set := &Set{files: []*File{u.db}}
 	if other != nil {
 		set.files = append(set.files, other)
+	}
+	for _, f := range set.files { // or there will be more to be written back between the looks
+		_ = retry(func() error { return syncPages(f.fd) })
 	}
 	before, err := u.lookAtBoth(other)
 	ok := err == nil && (suffix == walSuffix || u.settled(before))
@@ -147,11 +162,12 @@ func (u *unit) cloned(ctx context.Context, _ int) (*Set, string, error) {
 	if suffix == walSuffix {
 		ok = ok && after.other.head == before.other.head
 	} else {
-		ok = ok && after.same(before)
+		hot := before.other.head[0] != 0
+		ok = ok && after.other.same(before.other) && (hot || after.db.same(before.db))
 	}
 	if err = errors.Join(err, afterErr); err != nil || !ok || !u.stillThere(other, suffix) {
 		set.letGo()
-		return nil, "another program keeps it locked and writes", err
+		return nil, why, err
 	}
 	return set, "", nil
 }
@@ -261,6 +277,10 @@ func (f *File) spool(ctx context.Context) error {
 	if err := fstat(f.fd, &f.first); err != nil {
 		return fmt.Errorf("stat %q: %w", f.name, err)
 	}
+	if f.copied != 0 && !f.c.budget.spend(0, f.first.Size) {
+		return fmt.Errorf("copy %q again: %w", f.name, errSpent)
+	}
+	f.copied = snapshot.MethodLocked
 	tmp, err := f.c.tempFile()
 	if err != nil {
 		return fmt.Errorf("copy %q: %w", f.name, err)
@@ -293,12 +313,34 @@ func (f *File) becomeCopy(fd int, size int64) {
 	f.off, f.ended, f.sum, f.copied = 0, false, nil, snapshot.MethodLocked
 }
 
-// outOfSpace returns nil instead of the errors that come from the place of the copy and not from the user's file.
-func outOfSpace(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS) {
-		return nil
+// errSpent is wrapped when the budget allows no more copies.
+var errSpent = errors.New("too much was read again")
+
+// noRoom splits off the errors that come from where the copy goes, and not from the user's file.
+func noRoom(err error) (why string, other error) {
+	for _, known := range []error{unix.ENOSPC, unix.EDQUOT, unix.EROFS, errSpent} {
+		if errors.Is(err, known) {
+			return "could not be copied: " + known.Error(), nil
+		}
 	}
-	return err
+	return "", err
+}
+
+// share waits a little for the lock of a reader. Asking often finds the short gaps between the transactions of a busy writer.
+func (u *unit) share(ctx context.Context) (bool, error) {
+	const (
+		asks  = 40
+		pause = 500 * time.Microsecond
+	)
+	for range asks {
+		if share(u.db.fd) {
+			return true, nil
+		}
+		if waited, err := u.c.pause(ctx, pause); err != nil || !waited {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // share takes the lock of a reader, in the way SQLite does: no writer can be starved, since one who waits holds the pending byte.

@@ -18,29 +18,33 @@ func (p Provider) Plan(ctx context.Context, m fssnap.Mount, _ string) fssnap.Pla
 	if mountOptions(m.FSType) == nil {
 		return fssnap.Plan{}
 	}
+	origin, how, err := p.prepare(ctx, m)
+	if err != nil {
+		return fssnap.Plan{Why: fmt.Sprintf("%s on %v", m.FSType, err)}
+	}
+	return fssnap.Plan{Kind: how.kind, ID: "lvm " + origin.UUID,
+		Why: fmt.Sprintf("%s on LVM %s: %s", m.FSType, origin.full(), how.text)}
+}
+
+// prepare finds the volume that a mount lies on, and how a snapshot of it is made. Its error begins with what the mount is on.
+func (p Provider) prepare(ctx context.Context, m fssnap.Mount) (origin volume, how method, err error) {
 	uuid, name, err := mapped(m)
 	if err != nil {
-		return fssnap.Plan{Why: fmt.Sprintf("%s on %s, not on a volume of LVM: no snapshots here", m.FSType, m.Device)}
+		return origin, how, fmt.Errorf("%s, not on a volume of LVM: no snapshots here", m.Device)
 	}
-	on := fmt.Sprintf("%s on LVM %s", m.FSType, name)
 	switch {
 	case !fssnap.Root():
-		return fssnap.Plan{Why: on + ": only root can make a snapshot: not taken"}
+		return origin, how, fmt.Errorf("LVM %s: only root can make a snapshot: not taken", name)
 	case m.SuperHas("ro"):
-		return fssnap.Plan{Why: on + ": the file system is read-only: nothing in it can change"}
+		return origin, how, fmt.Errorf("LVM %s: the file system is read-only: nothing in it can change", name)
 	}
-	if _, err := fssnap.LookPath("lvs"); err != nil {
-		return fssnap.Plan{Why: on + ": no lvs program: not taken"}
+	if origin, err = volumeOf(ctx, fmt.Sprintf("lv_uuid=%q", uuid)); err == nil {
+		how, err = p.method(ctx, m, origin)
 	}
-	origin, err := volumeOf(ctx, fmt.Sprintf("lv_uuid=%q", uuid))
 	if err != nil {
-		return fssnap.Plan{Why: fmt.Sprintf("%s: %v: not taken", on, err)}
+		return origin, how, fmt.Errorf("LVM %s: not taken: %w", name, err)
 	}
-	how, err := p.method(ctx, m, origin)
-	if err != nil {
-		return fssnap.Plan{Why: fmt.Sprintf("%s: %v: not taken", on, err)}
-	}
-	return fssnap.Plan{Kind: how.kind, ID: "lvm " + uuid, Why: fmt.Sprintf("%s on LVM %s: %s", m.FSType, origin.full(), how.text)}
+	return origin, how, nil
 }
 
 // method is how a snapshot of a volume is made.
@@ -112,20 +116,12 @@ func (p Provider) Take(ctx context.Context, r fssnap.Request) (fssnap.Snapshot, 
 }
 
 func (p Provider) take(ctx context.Context, r fssnap.Request) (*Snapshot, error) {
-	if plan := p.Plan(ctx, r.Mount, r.Folder()); plan.Kind == fssnap.None {
-		return nil, errors.New(plan.Why)
+	if mountOptions(r.Mount.FSType) == nil {
+		return nil, fmt.Errorf("no snapshots of %s on LVM", r.Mount.FSType)
 	}
-	uuid, _, err := mapped(r.Mount)
+	origin, how, err := p.prepare(ctx, r.Mount)
 	if err != nil {
-		return nil, err
-	}
-	origin, err := volumeOf(ctx, fmt.Sprintf("lv_uuid=%q", uuid))
-	if err != nil {
-		return nil, err
-	}
-	how, err := p.method(ctx, r.Mount, origin)
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s on %w", r.Mount.FSType, err)
 	}
 	name, err := fssnap.NewName(r, origin.UUID)
 	if err != nil {
@@ -137,7 +133,7 @@ func (p Provider) take(ctx context.Context, r fssnap.Request) (*Snapshot, error)
 	}
 	args := append([]string{"--yes", "-s", "-n", name.String(), "--addtag", ownerTag + "=" + self.String(),
 		"--addtag", originTag + "=" + origin.UUID}, how.args...)
-	if _, err := fssnap.Change(ctx, "lvcreate", append(args, origin.full())...); err != nil {
+	if err := fssnap.Change(ctx, "lvcreate", append(args, origin.full())...); err != nil {
 		// It may have come far enough to leave a volume. What can't be proven to be ours stays.
 		return nil, errors.Join(err, discard(ctx, origin.Group, name.String()))
 	}
@@ -235,7 +231,7 @@ func discard(ctx context.Context, group, name string) error {
 	// The last file that was open in it, and the mount with it, may be closed by the kernel a moment later than by us.
 	return insist(ctx, func() error {
 		// --yes answers the question whether an active volume may go. It is not --force: one that is in use stays.
-		if _, err := fssnap.Change(ctx, "lvremove", "--yes", "-S", proof(v), v.full()); err != nil {
+		if err := fssnap.Change(ctx, "lvremove", "--yes", "-S", proof(v), v.full()); err != nil {
 			return err
 		}
 		// With a selection that fits nothing, lvremove succeeds and removes nothing.

@@ -124,6 +124,6 @@ func destroy(ctx context.Context, snapshot string) error {
 	case !strings.Contains(snapshot, "@"): // without it, the command would destroy the dataset
 		return errors.New("not a snapshot")
 	}
-	_, err = fssnap.Change(ctx, "zfs", "destroy", snapshot)
+	err = fssnap.Change(ctx, "zfs", "destroy", snapshot)
 	return err
 }

@@ -111,7 +111,7 @@ func (p Provider) take(ctx context.Context, r fssnap.Request) (*Snapshot, error)
 	if s.t0, err = settle(r.Mount.Point); err != nil {
 		return nil, err
 	}
-	_, err = fssnap.Change(ctx, "zfs", "snapshot", "-o", ownerProperty+"="+self.String(), "-o", originProperty+"="+origin, s.name)
+	err = fssnap.Change(ctx, "zfs", "snapshot", "-o", ownerProperty+"="+self.String(), "-o", originProperty+"="+origin, s.name)
 	if err == nil {
 		err = s.open(ctx, r.Mount)
 	}

@@ -42,7 +42,7 @@ links() {
 each() {
     dir=$1 what=$2
     shift 2
-    (cd "$dir" && eval "find . -maxdepth 15 $what -exec \"\$@\" {} +" && eval "find . -mindepth 16 $what -execdir \"\$@\" {} +")
+    (cd "$dir" && eval "find . -maxdepth 15 $what -exec \"\$@\" {} +"; eval "find . -mindepth 16 $what -execdir \"\$@\" {} +")
 }
 
 sums() { each "$1" '-type f' sha256sum -b | sort; }

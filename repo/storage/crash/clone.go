@@ -18,8 +18,9 @@ const (
 // blockSize is what a disk writes as one.
 const blockSize = 512
 
-// CrashClone returns a store as it would be after a power cut now, in which all is durable. It has neither the hook nor the mistake of
-// Options. The clones of equal stores with equal seeds are equal; rng is used by KeepSome only, and may be nil otherwise.
+// CrashClone returns a store as it would be after a power cut now, in which all is durable. It has neither the hook nor
+// the mistake of Options. The clones of equal stores with equal seeds are equal; rng is used by KeepSome only, and may be
+// nil otherwise.
 func (s *Store) CrashClone(rng *rand.Rand, mode Keep) *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +60,8 @@ func (c *cutter) pick(n int) int {
 	return c.rng.IntN(n)
 }
 
-// file returns what is left of a file: all if it was synced, else any length of it with any of its blocks, the others being zeros.
+// file returns what is left of a file: all if it was synced, else any length of it with any of its blocks, the others
+// being zeros.
 func (c *cutter) file(f *file) *file {
 	if f == nil || f.synced {
 		return f

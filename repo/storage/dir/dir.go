@@ -139,8 +139,9 @@ func syncPath(folder string) error {
 	return rootDisk{root}.SyncFolder(".")
 }
 
-// retry calls op until it is not interrupted by a signal. Go's runtime interrupts system calls with signals of its own; package os
-// begins most calls again, but not all of them, and network mounts return EINTR where local file systems never do.
+// retry calls op until it is not interrupted by a signal. Go's runtime interrupts system calls with signals of its own;
+// package os begins most calls again, but not all of them, and network mounts return EINTR where local file systems never
+// do.
 func retry(op func() error) error {
 	for {
 		if err := op(); !errors.Is(err, syscall.EINTR) {

@@ -241,7 +241,10 @@ func TestLinksDoNotLeadOut(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(outside, "secret"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := errors.Join(os.Symlink(outside, filepath.Join(d.Path(), "data")), os.Symlink(filepath.Join(outside, "secret"), filepath.Join(d.Path(), "config")))
+	err := errors.Join(
+		os.Symlink(outside, filepath.Join(d.Path(), "data")),
+		os.Symlink(filepath.Join(outside, "secret"), filepath.Join(d.Path(), "config")),
+	)
 	if err != nil {
 		t.Skipf("no symbolic links: %v", err)
 	}
@@ -378,7 +381,8 @@ func TestClosed(t *testing.T) {
 	for _, s := range []storage.Storage{d, labeled} {
 		_, getErr := s.Get(t.Context(), "config", 0, -1)
 		listErr := s.List(t.Context(), "", func(string, int64) error { return nil })
-		for method, err := range map[string]error{"put": s.Put(t.Context(), "config", nil), "get": getErr, "list": listErr, "remove": s.Remove(t.Context(), "config")} {
+		putErr, removeErr := s.Put(t.Context(), "config", nil), s.Remove(t.Context(), "config")
+		for method, err := range map[string]error{"put": putErr, "get": getErr, "list": listErr, "remove": removeErr} {
 			if !errors.Is(err, fs.ErrClosed) {
 				t.Errorf("%s: got %v, want fs.ErrClosed", method, err)
 			}

@@ -18,8 +18,8 @@ type disk interface {
 	Create(name string) (file, error)
 	// SyncFile makes the bytes of a file durable that others may have written.
 	SyncFile(name string) error
-	// Place renames a file to a name that is free; it wraps fs.ErrExist if it is not, and errors.ErrUnsupported where there is no such
-	// call.
+	// Place renames a file to a name that is free; it wraps fs.ErrExist if it is not, and errors.ErrUnsupported where there
+	// is no such call.
 	Place(from, to string) error
 	// Rename renames a file, also over another.
 	Rename(from, to string) error

@@ -300,3 +300,33 @@ func TestGivenUpPut(t *testing.T) {
 		t.Errorf("only %d puts gave up", gaveUp)
 	}
 }
+
+// TestSameObjectAtOnce lets a second client put an object when a first one is about to give it its name. The first one
+// must leave it where it is: see TestEqualPutLeavesTheFile.
+func TestSameObjectAtOnce(t *testing.T) {
+	for what, c := range map[string]struct {
+		second  []byte
+		renames int
+	}{"same bytes": {object(100, 1), 0}, "other bytes": {object(100, 2), 1}} {
+		disk, renames := newSimDisk(), 0
+		second := dir.Over(disk)
+		first := dir.Over(failing{disk, func(op string) error {
+			switch op {
+			case "place":
+				return second.Put(t.Context(), "evictions/1", c.second)
+			case "rename":
+				renames++
+			}
+			return nil
+		}})
+		if err := first.Put(t.Context(), "evictions/1", object(100, 1)); err != nil || renames != c.renames {
+			t.Errorf("%s: got %v and %d renames, want %d", what, err, renames, c.renames)
+		}
+		if err := wantOneOf(disk.afterCut(keepNothing, nil), "evictions/1", object(100, 1)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if l, err := first.Leftovers(t.Context()); err != nil || len(l) != 0 {
+			t.Errorf("%s: it left %v and %v", what, l, err)
+		}
+	}
+}

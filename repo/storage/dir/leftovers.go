@@ -11,8 +11,8 @@ import (
 	"github.com/tarn-backup/tarn/repo/storage"
 )
 
-// Leftovers returns the temporaries that are there, of Puts that died and of Puts that are at work. Files in tmp/ that do not have the
-// name of a temporary are not ours, and are not touched.
+// Leftovers returns the temporaries that are there, of Puts that died and of Puts that are at work. Files in tmp/ that do
+// not have the name of a temporary are not ours, and are not touched.
 func (d *Dir) Leftovers(ctx context.Context) ([]storage.Leftover, error) {
 	var found []storage.Leftover
 	err := d.readFolder(ctx, tempFolder, func(e fs.DirEntry) error {

@@ -13,7 +13,7 @@ import (
 )
 
 // listStep is how many entries of a folder are in memory at once.
-const listStep = 256
+const listStep = 64
 
 // List walks the folders below prefix, without tmp/ and without what is no object: files whose names [storage.CheckName] refuses,
 // links, devices.

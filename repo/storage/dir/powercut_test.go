@@ -13,8 +13,8 @@ import (
 	"github.com/tarn-backup/tarn/repo/storage/dir"
 )
 
-// harness runs clients over one simulated disk and cuts the power at every operation of it. After each cut it opens the store again
-// and compares it with what the clients were told.
+// harness runs clients over one simulated disk and cuts the power at every operation of it. After each cut it opens the
+// store again and compares it with what the clients were told.
 type harness struct {
 	disk    *simDisk
 	acked   map[string][]byte   // what the last call that returned nil did; nil for removed
@@ -74,8 +74,8 @@ func (h *harness) cut() {
 	}
 }
 
-// verify returns an error unless each object is as the last finished call left it or as an unfinished one would, and the store can be
-// worked with: an unfinished Put can be repeated, and is then durable like any other.
+// verify returns an error unless each object is as the last finished call left it or as an unfinished one would, and the
+// store can be worked with: an unfinished Put can be repeated, and is then durable like any other.
 func (h *harness) verify(left *simDisk) error {
 	ctx, s := context.Background(), dir.Over(left)
 	listed := map[string]int64{}
@@ -153,7 +153,8 @@ func object(n int, seed uint64) []byte {
 	return p
 }
 
-// oneClient does a bit of everything, with a cut at every operation. The client has a disk of its own making over the simulated one.
+// oneClient does a bit of everything, with a cut at every operation. The client has a disk of its own making over the
+// simulated one.
 func oneClient(bug func(dir.Disk) dir.Disk) *harness {
 	h := newHarness(6)
 	s := dir.Over(bug(h.disk))
@@ -172,8 +173,8 @@ func oneClient(bug func(dir.Disk) dir.Disk) *harness {
 	return h
 }
 
-// twoClients lets a second client do a whole Put at one operation of a Put of the first, for each operation in turn. The second one
-// meets what the first has made and has not synced yet: folders, or the very object.
+// twoClients lets a second client do a whole Put at one operation of a Put of the first, for each operation in turn. The
+// second one meets what the first has made and has not synced yet: folders, or the very object.
 func twoClients(name, other string, otherData []byte, bug func(dir.Disk) dir.Disk, oneProcess bool) (cuts, retried, meetings int, err error) {
 	for at := 0; ; at++ {
 		h := newHarness(6)

@@ -66,8 +66,8 @@ func (d *Dir) makeFolder(folder string) error {
 	return nil
 }
 
-// keep reports whether an object is there that has exactly these bytes, durably. Whoever put it may not have come to its sync. If in
-// doubt it is written again.
+// keep reports whether an object is there that has exactly these bytes, durably. Whoever put it may not have come to its
+// sync. If in doubt it is written again.
 func (d *Dir) keep(ctx context.Context, name string, data []byte) bool {
 	return d.holds(ctx, name, data) && retry(func() error { return d.disk.SyncFile(name) }) == nil
 }

@@ -22,9 +22,9 @@ const (
 	keepSome // by a seed: any blocks of a file, and for each name any of the states that it had since its folder was synced
 )
 
-// simDisk is a disk that remembers for each file which bytes were synced, and for each folder which names were. It promises nothing that
-// POSIX does not: an fsync of a file says nothing about its name, a rename is two changes in two folders, each of which may be lost, and
-// changes may reach the disk in any order.
+// simDisk is a disk that remembers for each file which bytes were synced, and for each folder which names were. It
+// promises nothing that POSIX does not: an fsync of a file says nothing about its name, a rename is two changes in two
+// folders, each of which may be lost, and changes may reach the disk in any order.
 type simDisk struct {
 	mu   sync.Mutex
 	root *node
@@ -304,7 +304,8 @@ func (c *cutter) pick(n int) int {
 	return c.rng.IntN(n)
 }
 
-// bytes returns what is left of a file: what was synced, and of the rest any length with any of its blocks, the others being zeros.
+// bytes returns what is left of a file: what was synced, and of the rest any length with any of its blocks, the others
+// being zeros.
 func (c *cutter) bytes(n *node) []byte {
 	left := slices.Clone(n.data[:n.synced+c.pick(len(n.data)-n.synced+1)])
 	for off := n.synced; off < len(left); off += blockSize {

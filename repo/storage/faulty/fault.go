@@ -81,8 +81,8 @@ type Op struct {
 // String returns the method and the name.
 func (o Op) String() string { return o.Method.String() + " " + o.Name }
 
-// Shape returns the operations without what differs from run to run: the names are cut after their first part, and equal neighbours are
-// one. A backup is "put sessions/…", "put data/…", "put index/…", "put snapshots/…", and so on.
+// Shape returns the operations without what differs from run to run: the names are cut after their first part, and equal
+// neighbours are one. A backup is "put sessions/…", "put data/…", "put index/…", "put snapshots/…", and so on.
 func Shape(ops []Op) []string {
 	var shape []string
 	for _, op := range ops {

@@ -104,13 +104,14 @@ func readAfterWrite(ctx context.Context, s storage.Storage) error {
 	return g.Wait()
 }
 
-// listIsComplete lists while others put and remove objects around those that stay, and put those that stay once more with the same
-// bytes, as two clients do that store the same chunk or retry. The names are long, so that a folder is read in several pieces.
+// listIsComplete lists while others put and remove objects around those that stay, and put those that stay once more with
+// the same bytes, as two clients do that store the same chunk or retry. The names are long, so that a folder is read in
+// several pieces.
 func listIsComplete(parent context.Context, s storage.Storage) error {
 	const folders, each, lists = 2, 100, 6
 	stay := map[string]bool{}
 	for i := range folders * each {
-		name := fmt.Sprintf("data/%02x/stays-%0120d", i%folders, i)
+		name := fmt.Sprintf("data/%02x/stays-%0180d", i%folders, i)
 		stay[name] = true
 		if err := s.Put(parent, name, []byte("stays")); err != nil {
 			return err
@@ -146,8 +147,8 @@ func listIsComplete(parent context.Context, s storage.Storage) error {
 	return listIsHeldUp(parent, s, stay)
 }
 
-// listIsHeldUp puts all objects once more in the middle of a list, and others besides: what happens by chance above happens here for
-// certain.
+// listIsHeldUp puts all objects once more in the middle of a list, and others besides: what happens by chance above
+// happens here for certain.
 func listIsHeldUp(ctx context.Context, s storage.Storage, stay map[string]bool) error {
 	first := true
 	seen := map[string]bool{}

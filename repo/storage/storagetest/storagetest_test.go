@@ -104,8 +104,8 @@ func brokenProtocol() map[string]map[string]*broken {
 	}
 }
 
-// twoSteps is a store whose Put first stores half of the object. It takes the second step when a reader has certainly seen the first:
-// the check has three, so one of four later Gets began after it.
+// twoSteps is a store whose Put first stores half of the object. It takes the second step when a reader has certainly
+// seen the first: the check has three, so one of four later Gets began after it.
 func twoSteps() *broken {
 	var gets atomic.Int64
 	return &broken{
@@ -148,8 +148,8 @@ func lateList() *broken {
 	}
 }
 
-// replacedAreMissed is a store whose List leaves out what is put while it runs, as a folder on Btrfs does with renamed files. It goes
-// on when many puts were made: most of them are of objects that should be listed.
+// replacedAreMissed is a store whose List leaves out what is put while it runs, as a folder on Btrfs does with renamed
+// files. It goes on when many puts were made: most of them are of objects that should be listed.
 func replacedAreMissed() *broken {
 	var mu sync.Mutex
 	puts, last := 0, map[string]int{}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/tarn-backup/tarn/repo/check"
+)
+
+type findingLine struct {
+	Type     string    `json:"type"`
+	Severity string    `json:"severity"`
+	Object   string    `json:"object,omitempty"`
+	Problem  string    `json:"problem"`
+	Effect   string    `json:"effect,omitempty"`
+	Paths    []rawPath `json:"paths,omitempty"`
+	More     int       `json:"more_paths,omitempty"`
+}
+
+type checkSummaryLine struct {
+	Type      string  `json:"type"`
+	Snapshots int     `json:"snapshots"`
+	Trees     int     `json:"trees"`
+	Blobs     int     `json:"blobs"`
+	Packs     int     `json:"packs"`
+	PacksRead int     `json:"packs_read"`
+	BytesRead int64   `json:"bytes_read"`
+	Objects   int     `json:"objects"`
+	Appended  int     `json:"files_appended"`
+	Torn      int     `json:"files_torn"`
+	Carried   int     `json:"files_carried"`
+	Errors    int     `json:"errors"`
+	Warnings  int     `json:"warnings"`
+	Seconds   float64 `json:"seconds"`
+}
+
+// share is how much of the data is read: "all", "10%", or 0.1. The zero share is none.
+type share float64
+
+// Set reads a share, for pflag.
+func (s *share) Set(text string) error {
+	digits, percent := strings.CutSuffix(text, "%")
+	v, err := strconv.ParseFloat(digits, 64)
+	if percent {
+		v /= 100
+	}
+	if text == "all" {
+		v, err = 1, nil
+	}
+	if err != nil || !(v > 0 && v <= 1) {
+		return fmt.Errorf("%q is no share: write 10%%, or all", text)
+	}
+	*s = share(v)
+	return nil
+}
+
+func (s *share) String() string { return "" }
+
+// Type names the flag's value in the help.
+func (s *share) Type() string { return "SHARE" }
+
+func newCheck(a *app) *cobra.Command {
+	var data share
+	var c criteria
+	cmd := &cobra.Command{
+		Use: "check [ID...]", Short: "Prove that the repository is whole", Args: argsBetween(0, -1),
+		Long: `Prove that every blob that a snapshot needs is in the index and in its pack. With --read-data every stored byte is read,
+opened and hashed, too; with a share like 10% a part of the packs, another one each day, so that ten days read all.
+
+With IDs only these snapshots are checked, and what they need.`,
+		Example: `  tarn check
+  tarn check --read-data
+  tarn check --read-data=10%`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o := check.Options{ReadData: data > 0, Fraction: float64(data), Turn: uint64(time.Now().Unix() / 86400)}
+			return a.check(cmd.Context(), o, args, c)
+		},
+	}
+	cmd.Flags().Var(&data, "read-data", "also read all data, or a `SHARE` of it")
+	cmd.Flags().Lookup("read-data").NoOptDefVal = "all"
+	c.flags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) check(ctx context.Context, o check.Options, args []string, c criteria) error {
+	r, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, selector := range args {
+		s, _, err := a.selectSnapshot(ctx, r.Repo, selector, c)
+		if err != nil {
+			return err
+		}
+		o.Snapshots = append(o.Snapshots, s.Name)
+	}
+	begin := time.Now()
+	var done, total atomic.Int64
+	o.Progress = func(d, t int64) { done.Store(d); total.Store(t) }
+	stop := a.showProgress(func() doing { return doing{bytes: uint64(done.Load()), endBytes: uint64(total.Load())} })
+	sum, err := check.Run(ctx, r.Repo, o, a.finding)
+	stop()
+	if err != nil {
+		return err
+	}
+	a.checkDone(&sum, o, time.Since(begin))
+	if sum.Errors > 0 {
+		return errTold(exitFailed)
+	}
+	return nil
+}
+
+// finding tells one thing that is not as it should be.
+func (a *app) finding(f check.Finding) {
+	if a.json {
+		l := findingLine{Type: "finding", Severity: f.Severity.String(), Object: f.Object, Problem: f.Problem, Effect: f.Effect, More: f.More}
+		for _, p := range f.Paths {
+			l.Paths = append(l.Paths, rawPathOf(p))
+		}
+		a.emit(l)
+		return
+	}
+	word := a.stderr.yellow(f.Severity.String() + ":")
+	if f.Severity == check.Error {
+		word = a.stderr.red(f.Severity.String() + ":")
+	}
+	text := f.Problem
+	if f.Object != "" {
+		text = f.Object + ": " + text
+	}
+	if f.Effect != "" {
+		text += "; " + f.Effect
+	}
+	a.sayf("%s %s\n", word, a.stderr.text(text))
+	for _, p := range f.Paths {
+		a.sayf("  %s\n", a.stderr.name(p))
+	}
+	if f.More > 0 {
+		a.sayf("  and %s more\n", count(f.More))
+	}
+}
+
+func (a *app) checkDone(sum *check.Summary, o check.Options, took time.Duration) {
+	if a.json {
+		a.emit(checkSummaryLine{"summary", sum.Snapshots, sum.Trees, sum.Blobs, sum.Packs, sum.PacksRead, sum.BytesRead, sum.Objects, sum.Appended,
+			sum.Torn, sum.Carried, sum.Errors, sum.Warnings, took.Seconds()})
+		return
+	}
+	a.outf("checked %s, %s in %s, %s; took %s\n", counted(sum.Snapshots, "snapshot"), counted(sum.Blobs, "blob"), counted(sum.Packs, "pack"),
+		counted(sum.Objects, "other object"), tookText(took))
+	if o.ReadData {
+		a.outf("read %s, %s\n", counted(sum.PacksRead, "pack"), bytesText(uint64(sum.BytesRead)))
+	}
+	if sum.Torn+sum.Carried > 0 {
+		a.outf("the snapshots say that %s torn and %s carried over\n", counted(sum.Torn, "file"), counted(sum.Carried, "file"))
+	}
+	switch {
+	case sum.Errors > 0:
+		a.outf("%s\n", a.stdout.red(fmt.Sprintf("damaged: %s", errorsText(sum))))
+		a.notef("hint: run \"tarn check --read-data\" to know all, and a backup with --force to store again what is still on disk")
+	case sum.Warnings > 0:
+		a.outf("no damage, %s\n", counted(sum.Warnings, "warning"))
+	case !o.ReadData:
+		a.outf("%s (--read-data reads every byte, too)\n", a.stdout.green("nothing is missing"))
+	case o.Fraction < 1:
+		a.outf("%s in what was read\n", a.stdout.green("nothing is missing or damaged"))
+	default:
+		a.outf("%s\n", a.stdout.green("nothing is missing or damaged"))
+	}
+}
+
+func errorsText(sum *check.Summary) string {
+	text := counted(sum.Errors, "error")
+	if sum.Warnings > 0 {
+		text += ", " + counted(sum.Warnings, "warning")
+	}
+	return text
+}
