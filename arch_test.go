@@ -16,7 +16,8 @@ var edges = map[string]map[string]string{
 	"index":    {"blob": "an index says where blobs are"},
 	"snapshot": {"blob": "nodes refer to blobs", "tlv": "records"},
 	"source": {
-		"snapshot": "entries are described in the words of nodes", "source/live": "how files in use are captured"},
+		"snapshot": "entries are described in the words of nodes", "source/live": "how files in use are captured",
+		"source/fssnap": "what holds file systems still", "source/btrfs": "a provider", "source/lvm": "a provider", "source/zfs": "a provider"},
 	"source/live":  {"snapshot": "states and methods"},
 	"source/btrfs": {"source/fssnap": "what the providers have in common"},
 	"source/lvm":   {"source/fssnap": "what the providers have in common"},

@@ -12,6 +12,7 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/chunker"
 	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source"
 	"github.com/tarn-backup/tarn/source/live"
 	"golang.org/x/sync/errgroup"
 )
@@ -63,6 +64,7 @@ type Options struct {
 	PartialEvery     time.Duration // between partial snapshots; 0 for 30 minutes
 	Parent           *Parent
 	Capture          live.Options
+	Held             *source.Holder  // the file systems that are held still; nil for none
 	Record           snapshot.Record // host, user, tags, time and so on, as the caller wants them recorded
 }
 
@@ -167,7 +169,8 @@ func runPaths(ctx context.Context, store Store, o *Options, progress *Progress) 
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
-	return a.record, nil
+	a.record.Mounts = o.Held.Mounts()
+	return a.record, o.Held.Valid(ctx) // a snapshot that was lost may have looked like empty folders
 }
 
 // runStdin saves a stream as the only file.

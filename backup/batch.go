@@ -67,8 +67,9 @@ func (it *item) path() string {
 
 // folder is an open folder of the walk.
 type folder struct {
-	*source.Dir        // nil above the paths that are backed up, and if it can't be opened
-	path        string // as the user knows it
+	*source.Dir                // nil above the paths that are backed up, and if it can't be opened
+	path        string         // as the user knows it
+	region      *source.Region // how it is read; nil is as it is
 }
 
 // batch is a run of neighbouring items. It is done when its files are read.

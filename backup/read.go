@@ -154,8 +154,53 @@ func (r *reader) unreadable(b *batch, it *item, path string, err error) {
 
 const sqliteHeader = "SQLite format 3\x00"
 
-// capture holds a file still and reads it; a database is captured with its journals.
+// capture holds a file still and reads it; a database is captured with its journals. In a file system snapshot it is still already,
+// but a file that was being written when the snapshot was made may not be whole there: the live one is captured in its place.
 func (r *reader) capture(ctx context.Context, b *batch, it *item, pass live.Pass) error {
+	if !it.dir.region.Held() {
+		return r.captureLive(ctx, b, it, pass)
+	}
+	exact := it.dir.region.Exact(it.stat.ChangeTime)
+	if exact && it.set == nil {
+		return r.readHeld(ctx, b, it, "")
+	}
+	dir, err := source.OpenDir(it.dir.path)
+	if err == nil {
+		held := it.dir
+		it.dir = &folder{Dir: dir, path: held.path}
+		err = r.captureLive(ctx, b, it, pass)
+		it.dir = held
+		dir.Release()
+	}
+	if source.IsGone(err) || errors.Is(err, live.ErrNotRegular) {
+		if exact {
+			return r.readHeld(ctx, b, it, "")
+		}
+		return r.readHeld(ctx, b, it, "was being written when the file system snapshot was made, and is gone since")
+	}
+	return err
+}
+
+// readHeld reads a file from a file system snapshot. doubt, if not empty, says why it may not be whole there.
+func (r *reader) readHeld(ctx context.Context, b *batch, it *item, doubt string) error {
+	f, err := it.dir.OpenFile(it.node.Name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, content, err := r.content(ctx, f, int64(it.stat.Size))
+	if err != nil {
+		return err
+	}
+	c := captured{stat: it.stat, method: snapshot.MethodSnapshot, reason: doubt}
+	if doubt != "" {
+		c.state, c.method = snapshot.Torn, snapshot.MethodUnproven
+	}
+	return r.fill(ctx, b, it, int(f.Fd()), c, size, content)
+}
+
+// captureLive captures a file where the user uses it.
+func (r *reader) captureLive(ctx context.Context, b *batch, it *item, pass live.Pass) error {
 	if it.set != nil && it.set.database == it.node.Name {
 		err := r.captureSet(ctx, b, it, pass)
 		if !errors.Is(err, live.ErrNotSQLite) {
@@ -191,7 +236,7 @@ func (r *reader) capture(ctx context.Context, b *batch, it *item, pass live.Pass
 			return live.ErrLater
 		}
 		if !result.Again {
-			return r.fill(ctx, b, it, f, result, size, content)
+			return r.fill(ctx, b, it, f.FD(), capturedOf(result), size, content)
 		}
 		if err := f.Restart(ctx); err != nil {
 			return err
@@ -232,7 +277,7 @@ func (r *reader) captureSet(ctx context.Context, b *batch, it *item, pass live.P
 		res.Stat = f.Stat()
 		one.node.Name = f.Name()[strings.LastIndexByte(f.Name(), '/')+1:]
 		one.seen.Name = one.node.Name
-		if err := r.fill(ctx, b, &one, f, res, sizes[i], contents[i]); err != nil {
+		if err := r.fill(ctx, b, &one, f.FD(), capturedOf(res), sizes[i], contents[i]); err != nil {
 			return err
 		}
 		it.bytes += one.bytes
@@ -248,31 +293,43 @@ func (r *reader) captureSet(ctx context.Context, b *batch, it *item, pass live.P
 	return nil
 }
 
+// captured is what became of one file.
+type captured struct {
+	stat   source.Stat
+	state  snapshot.State
+	method snapshot.Method
+	reason string
+}
+
+func capturedOf(r live.Result) captured {
+	return captured{source.StatOf(r.Stat), r.State, r.Method, r.Reason}
+}
+
 // fill makes the item say what was read.
-func (r *reader) fill(ctx context.Context, b *batch, it *item, f *live.File, result live.Result, size uint64, content snapshot.Content) error {
+func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result captured, size uint64, content snapshot.Content) error {
 	link, name := it.node.Link, it.node.Name
-	st := source.StatOf(result.Stat)
+	st := result.stat
 	fillNode(&it.node, name, &st, r.o.AccessTime)
-	it.node.Link, it.node.Size, it.node.Content, it.node.State = link, size, content, result.State
+	it.node.Link, it.node.Size, it.node.Content, it.node.State = link, size, content, result.state
 	it.stat, it.bytes = st, size
-	it.seen.Inode, it.seen.Method = st.Inode, result.Method
-	if it.seen.ChangeTime != st.ChangeTime || result.State != snapshot.Whole {
+	it.seen.Inode, it.seen.Method = st.Inode, result.method
+	if it.seen.ChangeTime != st.ChangeTime || result.state != snapshot.Whole {
 		it.seen.ChangeTime = snapshot.Time{} // it changed between the walk and the reading: look again next time
 	}
 	var err error
-	if it.node.Xattrs, it.node.Flags, err = source.FileAttr(f.FD()); err != nil {
+	if it.node.Xattrs, it.node.Flags, err = source.FileAttr(fd); err != nil {
 		r.attrProblem(b, it.path(), err)
 	}
 	if err := saveXattrs(ctx, r.lane, it.node.Xattrs); err != nil {
 		return &saveError{err}
 	}
-	it.node.Sparse = st.Blocks*512 < size && hasHole(f.FD())
-	switch result.State {
+	it.node.Sparse = st.Blocks*512 < size && hasHole(fd)
+	switch result.state {
 	case snapshot.Torn:
-		b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemTorn, Path: it.path(), Reason: result.Reason})
+		b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemTorn, Path: it.path(), Reason: result.reason})
 		r.progress.Problems.Add(1)
 	case snapshot.Appended:
-		b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemAppend, Path: it.path(), Reason: result.Reason})
+		b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemAppend, Path: it.path(), Reason: result.reason})
 	}
 	return nil
 }

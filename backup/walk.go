@@ -57,7 +57,8 @@ func (w *walker) run(root *target) error {
 
 // whole backs up everything from "/".
 func (w *walker) whole(root *target) error {
-	dir, err := source.OpenDir("/")
+	region := w.o.Held.Begins("/")
+	dir, err := region.Open("/")
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (w *walker) whole(root *target) error {
 		return err
 	}
 	w.number, w.base, w.device = root.number, "/", st.Device
-	return w.entries(&folder{Dir: dir, path: "/"}, dir.FileSystem())
+	return w.entries(&folder{Dir: dir, path: "/", region: region}, fileSystem(dir, region))
 }
 
 // above goes through folders that are only on the way to what was asked for. They are stored with mode and owner alone, since their times
@@ -112,12 +113,13 @@ func (w *walker) above(t *target, at string) error {
 
 // asked backs up one path that was asked for.
 func (w *walker) asked(t *target, at, full string) error {
-	parent, err := source.OpenDir(at)
+	region := w.o.Held.Around(at)
+	parent, err := region.Open(at)
 	if err != nil {
 		w.problem(snapshot.Unreadable, full, err)
 		return nil
 	}
-	dir := &folder{Dir: parent, path: at}
+	dir := &folder{Dir: parent, path: at, region: region}
 	defer dir.Release()
 	st, err := dir.Lstat(t.name)
 	if err != nil {
@@ -125,6 +127,9 @@ func (w *walker) asked(t *target, at, full string) error {
 		return nil
 	}
 	w.number, w.base, w.device = t.number, full, st.Device
+	if begins := w.o.Held.Begins(full); begins != nil {
+		w.device = 0 // set by the folder itself
+	}
 	return w.entry(dir, t.name, full, &st, source.FileSystem{}, nil)
 }
 
@@ -165,7 +170,7 @@ func (w *walker) listed(dir *folder, name string, fs source.FileSystem, set *fil
 		}
 		return nil
 	}
-	if w.o.Exclude != nil && w.o.Exclude.Match(full, st.Type == snapshot.Dir) {
+	if w.o.Exclude != nil && w.o.Exclude.Match(full, st.Type == snapshot.Dir) || w.o.Held.Skip(full) {
 		return nil
 	}
 	return w.entry(dir, name, full, &st, fs, set)
@@ -216,7 +221,7 @@ func (w *walker) entry(dir *folder, name, full string, st *source.Stat, fs sourc
 		return w.folder(it, k, full, fs)
 	}
 	if fs.ID == "" {
-		fs = dir.FileSystem() // a file that was asked for by its path
+		fs = fileSystem(dir.Dir, dir.region) // a file that was asked for by its path
 	}
 	w.change(&it, &k)
 	switch st.Type {
@@ -310,7 +315,9 @@ func (w *walker) storedContent(c snapshot.Content) bool {
 
 // folder handles a folder and all below it.
 func (w *walker) folder(it item, k known, full string, fs source.FileSystem) error {
-	dir, err := it.dir.Open(it.node.Name)
+	region := it.dir.region
+	begins := w.o.Held.Begins(full)
+	dir, err := w.open(&it, full, begins)
 	if err != nil {
 		if source.IsGone(err) {
 			w.cur.vanished++
@@ -323,11 +330,14 @@ func (w *walker) folder(it item, k known, full string, fs source.FileSystem) err
 		it.kind = itemEntry
 		return w.emit(it)
 	}
-	sub := &folder{Dir: dir, path: full}
+	if begins != nil {
+		region = begins
+	}
+	sub := &folder{Dir: dir, path: full, region: region}
 	defer sub.Release()
 	here := fs
-	if fs.ID == "" || w.crossed(it.dir, &it.stat) {
-		if here = dir.FileSystem(); here.ID != fs.ID {
+	if fs.ID == "" || begins != nil || w.crossed(it.dir, &it.stat) {
+		if here = fileSystem(dir, region); here.ID != fs.ID {
 			it.fsID = here.ID
 		}
 	}
@@ -341,8 +351,13 @@ func (w *walker) folder(it item, k known, full string, fs source.FileSystem) err
 		}
 	}
 	it.kind = itemEnter
+	if w.device == 0 {
+		w.device = it.stat.Device // of the path that was asked for, where that is held
+	}
 	device := it.stat.Device
-	w.looks = append(w.looks, newLook(full, &it.stat, w, here))
+	if !region.Held() { // in a snapshot all names are of one moment
+		w.looks = append(w.looks, newLook(full, &it.stat, w, here))
+	}
 	if err := w.emit(it); err != nil {
 		return err
 	}
@@ -354,6 +369,38 @@ func (w *walker) folder(it item, k known, full string, fs source.FileSystem) err
 	}
 	w.previous.leave()
 	return w.emit(item{kind: itemLeave})
+}
+
+// open opens the folder of an item where it is to be read. Where another region begins, what the folder above has in its place is an empty
+// folder: the item then says what is really there.
+func (w *walker) open(it *item, full string, begins *source.Region) (*source.Dir, error) {
+	if begins == nil {
+		return it.dir.Open(it.node.Name)
+	}
+	dir, err := begins.Open(full)
+	if err != nil {
+		return nil, err
+	}
+	st, err := dir.Stat()
+	if err != nil {
+		dir.Release()
+		return nil, err
+	}
+	it.stat = st
+	fillNode(&it.node, it.node.Name, &st, w.o.AccessTime)
+	it.seen = snapshot.Seen{Name: it.node.Name, Inode: st.Inode}
+	if !racy(&st, time.Now()) {
+		it.seen.ChangeTime = st.ChangeTime
+	}
+	return dir, nil
+}
+
+// fileSystem says which file system a folder is on; a snapshot's is that of its origin.
+func fileSystem(dir *source.Dir, region *source.Region) source.FileSystem {
+	if region.Held() {
+		return region.FileSystem()
+	}
+	return dir.FileSystem()
 }
 
 // crossed reports whether an entry is on another file system than the folder that it is in.

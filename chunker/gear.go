@@ -25,7 +25,7 @@ type gear struct {
 }
 
 const (
-	zerosCut   = 1 << 10 // bytes of zeros, within the chunk, that end it
+	zerosCut   = 64 // bytes of zeros, within the chunk, that end it
 	oneInBits  = 4       // there are at least 2^oneInBits candidates per boundary, and less than twice as many
 	normalBits = 2       // boundaries are so much rarer before the pivot and more frequent behind, as a power of two
 	span       = 8 << 10 // positions that are searched at a time: two stripes, one in each half of a vector
@@ -128,8 +128,23 @@ func (d *decider) firstInOrder(p []byte, lo int) int {
 		if lo = candidate(p, lo, d.factor, d.limit); lo == len(p) || d.boundary(p, lo) {
 			return lo
 		}
+		lo += d.sameBehind(p, lo)
 	}
 	return len(p)
+}
+
+// sameBehind returns how many positions behind e, which was refused, are refused as well, since they are in a run of one byte
+// and have the same window. Without it such a run would cost a decision per byte.
+func (d *decider) sameBehind(p []byte, e int) int {
+	equal := 1
+	for at := e - Window + 1; at < len(p) && p[at] == p[at-1]; at++ {
+		equal++
+	}
+	same := max(0, equal-Window)
+	if e < d.pivot { // behind the pivot the share is another
+		same = min(same, d.pivot-1-e)
+	}
+	return same
 }
 
 // boundary decides whether the candidate e is a boundary. CBC-MAC is a pseudo-random function of inputs that all have the

@@ -214,11 +214,16 @@ func (c *Cache) buildLocked(merged []*generation, kept int, fresh []*Pack) (*gen
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(c.dir, b.name())
-	if err := os.Rename(f.Name(), path); err != nil {
+	// It is opened before it has its name: from then on, another process may merge and remove it.
+	g, err := openGeneration(f.Name(), c.repo)
+	if err != nil {
 		return nil, err
 	}
-	return openGeneration(path, c.repo)
+	g.path = filepath.Join(c.dir, b.name())
+	if err := os.Rename(f.Name(), g.path); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
 }
 
 // replaceLocked puts g in the place of the generations from number kept on, which it was made of.

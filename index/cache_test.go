@@ -129,7 +129,7 @@ func TestCacheView(t *testing.T) {
 	checkHolds(t, x, live, gone)
 
 	// What the Index was made of is merged away; it works on.
-	extend(t, c, packs[40:]...)
+	extend(t, c, live...)
 	extend(t, c, newPack(newRand(34), 10, 300))
 	checkHolds(t, x, live, gone)
 	y, missing := c.Index(slices.Values(names(live)))
@@ -221,25 +221,26 @@ func TestCacheDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	try := func(what string, file []byte) {
-		if err := errors.Join(os.Remove(path), os.WriteFile(path, file, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		c, err := index.OpenCache(dir, repoID)
-		if err == nil {
-			c.Close()
-		}
-		if !errors.Is(err, index.ErrBadCache) {
-			t.Errorf("%s: %v", what, err)
+		if _, err := index.ParseGeneration(file, repoID); err == nil {
+			t.Errorf("%s: no error", what)
 		}
 	}
 	for i := range good {
-		bad := slices.Clone(good)
-		bad[i] ^= 1 << (i % 8)
-		try(fmt.Sprintf("byte %d changed", i), bad)
+		good[i] ^= 1 << (i % 8)
+		try(fmt.Sprintf("byte %d changed", i), good)
+		good[i] ^= 1 << (i % 8)
 		try(fmt.Sprintf("cut to %d", i), good[:i])
 	}
 	try("one byte more", append(slices.Clone(good), 0))
 
+	for _, n := range []int{0, 1, 4096, len(good) - 1} {
+		if err := errors.Join(os.Remove(path), os.WriteFile(path, good[:n], 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := index.OpenCache(dir, repoID); !errors.Is(err, index.ErrBadCache) {
+			t.Errorf("cut to %d: %v", n, err)
+		}
+	}
 	if err := index.RemoveCache(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +311,7 @@ func TestCacheClusters(t *testing.T) {
 
 // TestCacheFrozen pins the file format: whoever changes it must change its magic, so that older caches are not misread.
 func TestCacheFrozen(t *testing.T) {
-	const want = "TODO"
+	const want = "765b1aaa758505dc129fbbd21bd3e9973d4096b6d5c5ddb5f1376ec018335090"
 	dir := t.TempDir()
 	extend(t, openCache(t, dir), newPack(newRand(44), 20, 1000), newPack(newRand(45), 2, 2))
 	file, err := os.ReadFile(files(t, dir)[0])
@@ -324,9 +325,12 @@ func TestCacheFrozen(t *testing.T) {
 
 // FuzzGeneration parses files whose checksums are right and whose content need not be: nothing may panic.
 func FuzzGeneration(f *testing.F) {
-	for _, n := range []struct{ segments, blobs int }{{0, 0}, {1, 1}, {20, 1000}} {
-		dir := f.TempDir()
-		extend(f, openCache(f, dir), newPack(newRand(46), n.segments, n.blobs), newPack(newRand(47), 1, 5))
+	for _, n := range []struct{ segments, blobs int }{{0, 0}, {1, 1}, {2, 70}} {
+		dir, p := f.TempDir(), newPack(newRand(46), n.segments, n.blobs)
+		for i := range p.Blobs {
+			p.Blobs[i].ID[0] = 7 // all in one shard: if they are many, it has a filter
+		}
+		extend(f, openCache(f, dir), p, newPack(newRand(47), 1, 5))
 		file, err := os.ReadFile(files(f, dir)[0])
 		if err != nil {
 			f.Fatal(err)

@@ -163,7 +163,9 @@ func (a *app) checkDone(sum *check.Summary, o check.Options, took time.Duration)
 	switch {
 	case sum.Errors > 0:
 		a.outf("%s\n", a.stdout.red(fmt.Sprintf("damaged: %s", errorsText(sum))))
-		a.notef("hint: run \"tarn check --read-data\" to know all, and a backup with --force to store again what is still on disk")
+		if !o.ReadData {
+			a.notef("hint: \"tarn check --read-data\" finds all that is damaged")
+		}
 	case sum.Warnings > 0:
 		a.outf("no damage, %s\n", counted(sum.Warnings, "warning"))
 	case !o.ReadData:

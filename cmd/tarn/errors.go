@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/tarn-backup/tarn/repo"
@@ -49,7 +50,7 @@ func withHint(err error, format string, args ...any) error {
 }
 
 // finish tells an error and returns the exit code.
-func (a *app) finish(err error) int {
+func (a *app) finish(ctx context.Context, err error) int {
 	defer a.stdout.Flush()
 	var told errTold
 	switch {
@@ -62,6 +63,9 @@ func (a *app) finish(err error) int {
 		return exitGood
 	case errors.As(err, &told):
 		return int(told)
+	}
+	if isInterrupted(ctx) && !errors.Is(err, errInterrupted) {
+		err = errInterrupted // whatever it led to
 	}
 	code := exitCode(err)
 	a.tell(code, err)
@@ -85,7 +89,7 @@ func (a *app) tell(code int, err error) {
 
 func exitCode(err error) int {
 	switch {
-	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+	case errors.Is(err, errInterrupted):
 		return exitInterrupted
 	case errors.Is(err, repo.ErrNoRepository):
 		return exitNoRepository
@@ -116,7 +120,7 @@ func (a *app) hint(err error) string {
 		return "update tarn; \"tarn version\" says which one this is"
 	case errors.Is(err, storage.ErrFull):
 		return "nothing that was saved is lost: make room and run the same command again, it goes on from there"
-	case repo.IsCorrupt(err), errors.Is(err, repo.ErrNoBlob):
+	case isDamage(err):
 		return "\"tarn check --read-data\" says what else is damaged; snapshots that don't need it are not affected"
 	case errors.Is(err, snapshot.ErrNotFound):
 		return "\"tarn ls ID --recursive\" lists what a snapshot has"
@@ -124,4 +128,9 @@ func (a *app) hint(err error) string {
 		return "run tarn as a user who may do this"
 	}
 	return ""
+}
+
+// isDamage reports whether stored bytes are damaged, missing, or fewer than they were.
+func isDamage(err error) bool {
+	return repo.IsCorrupt(err) || errors.Is(err, repo.ErrNoBlob) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -13,5 +13,5 @@ func run(args []string) int {
 	root.SetArgs(args)
 	ctx, stop := withInterrupt(a)
 	defer stop()
-	return a.finish(root.ExecuteContext(ctx))
+	return a.finish(ctx, root.ExecuteContext(ctx))
 }

@@ -159,7 +159,7 @@ func (a *app) printRestored(flags *restoreFlags, r *restoreReport, sum *restore.
 	}
 	text := fmt.Sprintf("%s %s, %s", verb, counted(sum.Files, "file"), bytesText(sum.Bytes))
 	if n := sum.Folders + sum.Others; n > 0 {
-		text += fmt.Sprintf(", and %s that are no files", counted(n, "entry"))
+		text += fmt.Sprintf(", and %s", counted(n, "other entry"))
 	}
 	for _, part := range []struct {
 		n    uint64
@@ -178,6 +178,9 @@ func (a *app) printRestored(flags *restoreFlags, r *restoreReport, sum *restore.
 // printRestoreTrouble names what is not as it was.
 func (a *app) printRestoreTrouble(sum *restore.Summary) {
 	a.printTally(sum.Failed, "could not be restored:")
+	if slices.ContainsFunc(sum.Failed.Examples, func(e restore.Example) bool { return isDamage(e.Err) }) {
+		a.sayf("hint: \"tarn check --read-data\" says what is damaged; an older snapshot may have these paths whole\n")
+	}
 	var aspects []restore.Aspect
 	for aspect := range sum.Lost {
 		aspects = append(aspects, aspect)

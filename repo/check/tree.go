@@ -40,11 +40,14 @@ const levelsMax = 16384
 
 // spot is where in a snapshot the walk is.
 type spot struct {
-	tour  *tour
-	path  string
-	level int
-	wide  bool // in a folder that is kept in several parts
+	tour   *tour
+	folder string // its path, with a slash behind it unless it is the root
+	name   string // of the entry; empty in the folder itself
+	level  int
+	wide   bool // in a folder that is kept in several parts
 }
+
+func (at *spot) fail(err error) { at.tour.add(at.folder+at.name, err) }
 
 // span is the first and the last name in a part of a folder.
 type span struct{ first, last string }
@@ -80,7 +83,9 @@ func (w *walker) snapshot(ctx context.Context, b *backup, saved, scanned *tour) 
 	}
 	r := snapshot.NewScanReader(ctx, w, b.scan)
 	defer r.Close()
-	r.LeaveTo(-1) // past the end
+	for range r.All() {
+		continue // it is decoded, and that is all
+	}
 	if err := r.Err(); err != nil {
 		scanned.add("", err)
 	}
@@ -98,11 +103,11 @@ func (w *walker) node(ctx context.Context, at spot, n *snapshot.Node) (problems 
 		r = ofFolder
 		at.level++
 		if at.level > levelsMax {
-			at.tour.add(at.path, fmt.Errorf("folders nested more than %d deep", levelsMax))
+			at.fail(fmt.Errorf("folders nested more than %d deep", levelsMax))
 			return problems + 1
 		}
-		if at.path != "" {
-			at.path += "/"
+		if at.name != "" {
+			at.folder, at.name = at.folder+at.name+"/", ""
 		}
 		at.wide = n.Content.Depth > 0
 	}
@@ -124,7 +129,7 @@ func (w *walker) part(ctx context.Context, at spot, r role, depth uint8, e snaps
 		if leaf && r == ofFile {
 			return s, 0
 		}
-		at.tour.add(at.path, errors.New("zeros stand where metadata should be"))
+		at.fail(errors.New("zeros stand where metadata should be"))
 		return s, 1
 	}
 	length := int64(-1)
@@ -142,7 +147,7 @@ func (w *walker) part(ctx context.Context, at spot, r role, depth uint8, e snaps
 	data, err := w.Load(ctx, kind, e.ID)
 	switch {
 	case err != nil:
-		at.tour.add(at.path, err)
+		at.fail(err)
 		return s, 1
 	case leaf:
 		s, problems = w.nodes(ctx, at, string(data))
@@ -160,7 +165,7 @@ func (w *walker) list(ctx context.Context, at spot, r role, depth uint8, e snaps
 		var below snapshot.Element
 		var err error
 		if below, data, err = snapshot.CutElement(data); err != nil {
-			at.tour.add(at.path, fmt.Errorf("content list %s: %w", e.ID.Short(), err))
+			at.fail(fmt.Errorf("content list %s: %w", e.ID.Short(), err))
 			return s, problems + 1
 		}
 		if sum += below.Length; sum > e.Length {
@@ -170,7 +175,7 @@ func (w *walker) list(ctx context.Context, at spot, r role, depth uint8, e snaps
 		problems += p
 		if next.first != "" {
 			if s.last != "" && next.first <= s.last {
-				at.tour.add(at.path, fmt.Errorf("folder entry %q comes after %q", next.first, s.last))
+				at.fail(fmt.Errorf("folder entry %q comes after %q", next.first, s.last))
 				problems++
 			}
 			if s.first == "" {
@@ -180,7 +185,7 @@ func (w *walker) list(ctx context.Context, at spot, r role, depth uint8, e snaps
 		}
 	}
 	if sum != e.Length {
-		at.tour.add(at.path, fmt.Errorf("content list %s: its length is wrong", e.ID.Short()))
+		at.fail(fmt.Errorf("content list %s: its length is wrong", e.ID.Short()))
 		problems++
 	}
 	return s, problems
@@ -200,7 +205,7 @@ func (w *walker) nodes(ctx context.Context, at spot, data string) (s span, probl
 			err = fmt.Errorf("folder entry %q: no file can have this name", n.Name)
 		}
 		if err != nil {
-			at.tour.add(at.path, err)
+			at.fail(err)
 			found.Add(1)
 			break
 		}
@@ -211,7 +216,7 @@ func (w *walker) nodes(ctx context.Context, at spot, data string) (s span, probl
 		if n.Type == snapshot.File {
 			w.states[n.State].Add(1)
 		}
-		child := spot{tour: at.tour, path: at.path + n.Name, level: at.level}
+		child := spot{tour: at.tour, folder: at.folder, name: n.Name, level: at.level}
 		if n.Type != snapshot.Dir {
 			found.Add(int64(w.node(ctx, child, n)))
 			continue
@@ -266,32 +271,43 @@ func (w *walker) leave(key blob.ID, at spot, s span, problems int) {
 func (w *walker) resolve(at spot, kind blob.Kind, id blob.ID, length int64) (problems int) {
 	w.refs[kind].Add(id)
 	var buf [4]blob.Extent
-	err := fmt.Errorf("%s blob %s is in no pack", kind, id.Short())
-	for _, e := range w.view.Index.LookupAll(id, buf[:0]) {
-		switch {
-		case length >= 0 && int64(e.Length) != length:
-			err = fmt.Errorf("%s blob %s has %d bytes, want %d", kind, id.Short(), e.Length, length)
-		case w.lost != nil && w.lost.has(e):
-			err = fmt.Errorf("%s blob %s is damaged in pack %s", kind, id.Short(), e.Pack.Short())
-		default:
+	copies := w.view.Index.LookupAll(id, buf[:0])
+	for _, e := range copies {
+		if (length < 0 || int64(e.Length) == length) && (w.lost == nil || !w.lost.has(e)) {
 			return 0
 		}
 	}
-	at.tour.add(at.path, err)
+	switch {
+	case len(copies) == 0:
+		at.fail(missing(kind, id))
+	case length >= 0 && int64(copies[0].Length) != length:
+		at.fail(fmt.Errorf("%s blob %s has %d bytes, want %d", kind, id.Short(), copies[0].Length, length))
+	default:
+		at.fail(fmt.Errorf("%s blob %s is damaged in pack %s", kind, id.Short(), copies[0].Pack.Short()))
+	}
 	return 1
 }
 
 // Load returns a blob, from any of the packs that have a good copy. Packs with a bad one are read whole later.
 func (w *walker) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, error) {
-	err := fmt.Errorf("%s blob %s is in no pack", kind, id.Short())
-	for _, e := range w.view.Index.LookupAll(id, nil) {
-		var data []byte
-		if data, err = w.loadExtent(ctx, kind, id, e); err == nil || ctx.Err() != nil {
+	var buf [4]blob.Extent
+	var last error
+	for _, e := range w.view.Index.LookupAll(id, buf[:0]) {
+		data, err := w.loadExtent(ctx, kind, id, e)
+		if err == nil || ctx.Err() != nil {
 			return data, err
 		}
 		w.checker.doubt(e.Pack)
+		last = err
 	}
-	return nil, err
+	if last == nil {
+		last = missing(kind, id)
+	}
+	return nil, last
+}
+
+func missing(kind blob.Kind, id blob.ID) error {
+	return fmt.Errorf("%s blob %s is in no pack", kind, id.Short())
 }
 
 func (w *walker) loadExtent(ctx context.Context, kind blob.Kind, id blob.ID, e blob.Extent) ([]byte, error) {

@@ -2,8 +2,10 @@ package live_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -192,6 +194,95 @@ func readNaively(path string) ([]byte, bool) {
 		return nil, false
 	}
 	return data, a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim && int64(len(data)) == b.Size
+}
+
+const bigLen = 64 << 20
+
+// writeBig overwrites a file in one write that takes long, rests a little, and does so again until the standard input ends.
+func writeBig(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	stop := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(stop)
+	}()
+	data := make([]byte, bigLen)
+	for gen := uint64(1); ; gen++ {
+		for i := 0; i < bigLen; i += blockLen {
+			binary.LittleEndian.PutUint64(data[i:], gen)
+		}
+		if _, err := file.WriteAt(data, 0); err != nil {
+			return err
+		}
+		if gen == 1 {
+			fmt.Println("ready")
+		}
+		select {
+		case <-stop:
+			return nil
+		case <-time.After(time.Duration(50+gen%7*20) * time.Millisecond):
+		}
+	}
+}
+
+// TestWriteInFlight captures a file whose ctime was set when a write began that is still going on.
+func TestWriteInFlight(t *testing.T) {
+	count := 40
+	if testing.Short() {
+		count = 10
+	}
+	for _, disk := range []string{"ext4", "xfs", "btrfs"} {
+		t.Run(disk, func(t *testing.T) {
+			dir := mount(t, disk)
+			startRole(t, "big "+filepath.Join(dir, "big"))
+			dirfd := openDir(t, dir)
+			// A change is to be clear of the first look by 10 ms instead of 50, so that writes that take longer than that are enough.
+			c := newCapturer(t, live.Options{Settle: time.Hour, Reread: 1 << 40, Now: func() time.Time { return time.Now().Add(40 * time.Millisecond) }})
+			y := new(tally)
+			for range count {
+				f, err := c.Open(t.Context(), dirfd, "big", live.Second)
+				if err != nil {
+					t.Fatal(err)
+				}
+				data, r, err := finishBig(t.Context(), f)
+				f.Close()
+				if err != nil {
+					t.Fatal(err)
+				}
+				v := judgeOrder(data, blockLen, func(b []byte, _ uint64) (uint64, bool) { return binary.LittleEndian.Uint64(b), true })
+				y.add(fmt.Sprintf("%v %v: %s", r.State, r.Method, v))
+				if r.State == snapshot.Whole && v != complete {
+					t.Errorf("called whole by %v, but is %s", r.Method, v)
+				}
+			}
+			y.log(t)
+			if y.with("whole") == 0 {
+				t.Error("nothing was captured whole")
+			}
+		})
+	}
+}
+
+// finishBig reads in large steps.
+func finishBig(ctx context.Context, f *live.File) ([]byte, live.Result, error) {
+	data := make([]byte, bigLen)
+	for {
+		n, err := io.ReadFull(f, data)
+		if err != nil {
+			return nil, live.Result{}, err
+		}
+		r, err := f.Finish(ctx)
+		if err != nil || !r.Again {
+			return data[:n], r, err
+		}
+		if err := f.Restart(ctx); err != nil {
+			return nil, r, err
+		}
+	}
 }
 
 // TestLeaseAlone lets the clock run an hour ahead, so that every file seems to be at rest and a lease is asked for at any moment. What

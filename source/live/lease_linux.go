@@ -6,17 +6,12 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// leaseSignal tells that somebody waits for one of our leases. The C libraries and the Go runtime keep 32 to 34 to themselves.
-	leaseSignal = syscall.Signal(44)
-	// leasesMax bounds how long a look at all of them takes, which a waiting program feels: a microsecond for three.
-	leasesMax = 128
-)
+// leasesMax bounds how long a look at all of them takes, which a waiting program feels: a microsecond for three.
+const leasesMax = 128
 
 var errNoLease = errors.New("no lease is given out now")
 
@@ -49,7 +44,9 @@ func newKeeper() *keeper {
 		quit:   make(chan struct{}),
 		done:   make(chan struct{}),
 	}
-	signal.Notify(k.broken, leaseSignal, unix.SIGIO) // SIGIO comes instead when the queue of real-time signals is full
+	// SIGIO is what the kernel sends unless told otherwise (F_SETSIG). A real-time signal would be queued for each lease and say which
+	// it is about; but Go doesn't pass that on, the queue can be full, and asking for it costs a system call per file.
+	signal.Notify(k.broken, unix.SIGIO)
 	if !signal.Ignored(unix.SIGTSTP) {
 		signal.Notify(k.stop, unix.SIGTSTP)
 	}
@@ -72,9 +69,6 @@ func (k *keeper) close() {
 func (k *keeper) take(fd int) (*lease, error) {
 	// The owner must be set before the lease: taking it makes the calling thread the owner if there is none, and the signal would be
 	// lost with that thread.
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETSIG, int(leaseSignal)); err != nil {
-		return nil, err
-	}
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETOWN, k.pid); err != nil {
 		return nil, err
 	}
@@ -141,7 +135,7 @@ func (k *keeper) watch() {
 	}
 }
 
-// letGoOfBroken looks at all leases, since Go's signals don't say which descriptor they are about.
+// letGoOfBroken looks at all leases, since the signal doesn't say which descriptor it is about.
 func (k *keeper) letGoOfBroken() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

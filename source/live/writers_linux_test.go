@@ -148,6 +148,8 @@ func play(role string) {
 		for range names {
 			exitOn(<-done)
 		}
+	case "big":
+		exitOn(writeBig(args[1]))
 	case "hold":
 		exitOn(hold(args[1]))
 	case "capture":

@@ -89,8 +89,8 @@ func TestPlan(t *testing.T) {
 
 // TestStill is the suspect rule on ZFS.
 func TestStill(t *testing.T) {
-	w := fssnaptest.Writers{Dir: work(t, newPool(t)), Size: 1 << 20, Each: 2, Rest: 4 * time.Second, Seed: 3}
-	sum := fssnaptest.Still(t, provider, w, 20)
+	w := fssnaptest.Writers{Dir: work(t, newPool(t)), Size: 256 << 10, Each: 1, Rest: 4 * time.Second, Seed: 3}
+	sum := fssnaptest.Still(t, provider, w, 12)
 	if sum.Exact == 0 || sum.Suspect == 0 {
 		t.Errorf("nothing proven: %v", sum)
 	}
@@ -109,7 +109,7 @@ func TestKill(t *testing.T) {
 	dir := work(t, newPool(t))
 	random := rand.New(rand.NewPCG(11, 11))
 	left := 0
-	for n := range 12 {
+	for n := range 6 {
 		delay := time.Duration(random.IntN(500)) * time.Millisecond
 		fssnaptest.Kill(t, dir, n, func() { time.Sleep(delay) }) // no synchronisation, but the moment of the kill
 		fssnaptest.Quiet(t, "zfs")
@@ -118,7 +118,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("snapshots left: %q", got)
 		}
 	}
-	t.Logf("%d leftovers of 12 kills", left)
+	t.Logf("%d leftovers of 6 kills", left)
 	if left == 0 {
 		t.Error("no kill left anything, so nothing was proven")
 	}

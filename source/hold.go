@@ -1,0 +1,320 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source/btrfs"
+	"github.com/tarn-backup/tarn/source/fssnap"
+	"github.com/tarn-backup/tarn/source/lvm"
+	"github.com/tarn-backup/tarn/source/zfs"
+)
+
+// Mode says how much file system snapshots are wanted.
+type Mode uint8
+
+// The modes.
+const (
+	Auto     Mode = iota // take them where they can be had
+	Off                  // take none
+	On                   // the same as Auto, but it is a fault if there is none
+	Required             // no backup without
+)
+
+// ParseMode reads auto, off, on or required.
+func ParseMode(s string) (Mode, error) {
+	for m, name := range modeNames {
+		if s == name {
+			return Mode(m), nil
+		}
+	}
+	return 0, fmt.Errorf("%q: want off, auto, on or required", s)
+}
+
+func (m Mode) String() string { return modeNames[m] }
+
+var modeNames = [...]string{Auto: "auto", Off: "off", On: "on", Required: "required"}
+
+// ErrNotHeld is wrapped when a file system snapshot is required and can't be had.
+var ErrNotHeld = errors.New("a file system snapshot is required")
+
+// Region is a part of the user's folders that is read in one way: from a snapshot, or as it is.
+type Region struct {
+	Top string // the folder where it begins, as the user calls it
+
+	snap fssnap.Snapshot // nil if it is read as it is
+	fs   FileSystem      // of the user's folder, which the snapshot's may number otherwise
+}
+
+// Held reports whether the region is read from a snapshot.
+func (r *Region) Held() bool { return r != nil && r.snap != nil }
+
+// Exact reports whether a file of a held region, by its ctime in the snapshot, is as it was at one moment.
+func (r *Region) Exact(ctime snapshot.Time) bool { return r.snap.Exact(ctime.Time()) }
+
+// FileSystem says which file system the region is on, snapshot or not.
+func (r *Region) FileSystem() FileSystem { return r.fs }
+
+// path returns where to read what the user calls p.
+func (r *Region) path(p string) (string, bool) {
+	if !r.Held() {
+		return p, true
+	}
+	return r.snap.Path(p)
+}
+
+// Holder holds the file systems still that some paths are on. The nil Holder holds none.
+type Holder struct {
+	regions   map[string]*Region // by their tops
+	snapshots []fssnap.Snapshot
+	skip      map[string]bool
+	mounts    []snapshot.Mount
+	missed    []string
+}
+
+// HoldOptions says how to hold.
+type HoldOptions struct {
+	Mode       Mode
+	Repository string // the first 8 hex digits of its id
+	Session    string // 32 hex digits
+}
+
+func providers() []fssnap.Provider {
+	return []fssnap.Provider{btrfs.Provider{}, zfs.Provider{}, lvm.Provider{}}
+}
+
+// place is a folder that may be held for itself: a path of the user's, a mount or a subvolume below one.
+type place struct {
+	mount fssnap.Mount
+	dir   string
+	below bool // of a path, not one itself
+}
+
+// Decision says how a place is, or would be, held still.
+type Decision struct {
+	Dir   string
+	Mount fssnap.Mount
+	Plan  fssnap.Plan
+
+	provider fssnap.Provider
+}
+
+// Plan says what Hold would do with the paths. It changes nothing.
+func Plan(ctx context.Context, paths []string) ([]Decision, error) {
+	places, err := placesOf(ctx, paths)
+	if err != nil {
+		return nil, err
+	}
+	var list []Decision
+	for _, p := range places {
+		plan, provider := fssnap.Decide(ctx, providers(), p.mount, p.dir)
+		list = append(list, Decision{Dir: p.dir, Mount: p.mount, Plan: plan, provider: provider})
+	}
+	return list, nil
+}
+
+// placesOf lists the places that a walk of absolute paths meets: theirs, and the mounts and subvolumes below.
+func placesOf(ctx context.Context, paths []string) ([]place, error) {
+	mounts, err := fssnap.Mounts()
+	if err != nil {
+		return nil, err
+	}
+	var places []place
+	add := func(dir string, below bool) error {
+		if st, err := Lstat(dir); err != nil || st.Type != snapshot.Dir {
+			dir = filepath.Dir(dir) // a single file: its folder is what can be held
+		}
+		m, ok := fssnap.Find(mounts, dir)
+		if !ok {
+			return nil
+		}
+		places = append(places, place{m, dir, below})
+		nested, err := btrfs.Nested(ctx, dir)
+		if err != nil {
+			return nil // not Btrfs, or not to be told; then its folders are read as they are
+		}
+		for _, sub := range nested {
+			if m, ok := fssnap.Find(mounts, sub.Path); ok {
+				places = append(places, place{m, sub.Path, true})
+			}
+		}
+		return ctx.Err()
+	}
+	for _, p := range paths {
+		if err := add(p, false); err != nil {
+			return nil, err
+		}
+		for _, m := range fssnap.Below(mounts, p) {
+			if err := add(m.Point, true); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return places, nil
+}
+
+// Hold makes the snapshots that can be had for the paths. Release must be called. With Required, an error means that nothing is held.
+func Hold(ctx context.Context, paths []string, o HoldOptions) (*Holder, error) {
+	if o.Mode == Off {
+		return nil, nil
+	}
+	decisions, err := Plan(ctx, paths)
+	if err != nil {
+		return nil, err
+	}
+	h := &Holder{regions: map[string]*Region{}, skip: map[string]bool{}}
+	taken := map[string]fssnap.Snapshot{}
+	for _, d := range decisions {
+		if err := h.take(ctx, d, o, taken); err != nil {
+			return nil, errors.Join(err, h.Release(context.WithoutCancel(ctx)))
+		}
+	}
+	if len(h.snapshots) == 0 {
+		h.regions = nil // nothing to look up on the walk
+	}
+	return h, nil
+}
+
+// take holds one place. Where that fails it is read as it is, unless a snapshot is required.
+func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[string]fssnap.Snapshot) error {
+	region := &Region{Top: d.Dir}
+	if dir, err := OpenDir(d.Dir); err == nil {
+		region.fs = dir.FileSystem()
+		dir.Release()
+	}
+	why, method := d.Plan.Why, "live"
+	if d.provider != nil {
+		snap, ok := taken[d.Plan.ID]
+		var err error
+		if !ok {
+			snap, err = d.provider.Take(ctx, fssnap.Request{Mount: d.Mount, Dir: d.Dir, Repository: o.Repository, Session: o.Session})
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			why = err.Error()
+		} else {
+			region.snap, method = snap, d.Plan.Kind.String()
+			if !ok {
+				taken[d.Plan.ID] = snap
+				h.snapshots = append(h.snapshots, snap)
+				for _, p := range snap.Skip() {
+					h.skip[p] = true
+				}
+			}
+		}
+	}
+	if !region.Held() && !region.fs.Pseudo {
+		if o.Mode == Required {
+			return fmt.Errorf("%s: %w: %s", d.Dir, ErrNotHeld, why)
+		}
+		h.missed = append(h.missed, d.Dir)
+	}
+	h.regions[d.Dir] = region
+	h.mounts = append(h.mounts, snapshot.Mount{Point: d.Dir, FSType: d.Mount.FSType, Method: method, Reason: why})
+	return nil
+}
+
+// Mounts says how each place is held, for the record.
+func (h *Holder) Mounts() []snapshot.Mount {
+	if h == nil {
+		return nil
+	}
+	return h.mounts
+}
+
+// Missed lists the places that are read as they are.
+func (h *Holder) Missed() []string {
+	if h == nil {
+		return nil
+	}
+	return h.missed
+}
+
+// Begins returns the region that begins at a folder, or nil if none does.
+func (h *Holder) Begins(path string) *Region {
+	if h == nil {
+		return nil
+	}
+	return h.regions[path]
+}
+
+// Around returns the region in which an absolute path lies, or nil.
+func (h *Holder) Around(path string) *Region {
+	if h == nil || h.regions == nil {
+		return nil
+	}
+	for p := path; ; p = filepath.Dir(p) {
+		if r := h.regions[p]; r != nil {
+			return r
+		}
+		if p == filepath.Dir(p) {
+			return nil
+		}
+	}
+}
+
+// Skip reports whether a path is what a provider put there to do its work.
+func (h *Holder) Skip(path string) bool { return h != nil && h.skip[path] }
+
+// Open opens the folder that the user calls path where the region is read.
+func (r *Region) Open(path string) (*Dir, error) {
+	if r == nil {
+		return OpenDir(path)
+	}
+	at, ok := r.path(path)
+	if !ok {
+		return nil, fmt.Errorf("open %s: not in the snapshot of %s", path, r.Top)
+	}
+	return OpenDir(at)
+}
+
+// Valid proves that all that was read came from intact snapshots. Ask after reading.
+func (h *Holder) Valid(ctx context.Context) error {
+	if h == nil {
+		return nil
+	}
+	for _, s := range h.snapshots {
+		if err := s.Valid(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// releaseTime is how long giving back the snapshots may take.
+const releaseTime = 2 * time.Minute
+
+// Release gives the snapshots back, also when ctx has ended. It may be called again.
+func (h *Holder) Release(ctx context.Context) error {
+	if h == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	var errs []error
+	for _, s := range h.snapshots {
+		errs = append(errs, s.Release(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Leftovers lists snapshots that seem to be tarn's on all mounts.
+func Leftovers(ctx context.Context) ([]fssnap.Leftover, error) {
+	mounts, err := fssnap.Mounts()
+	if err != nil {
+		return nil, err
+	}
+	var all []fssnap.Leftover
+	var errs []error
+	for _, p := range providers() {
+		list, err := p.Leftovers(ctx, mounts)
+		all, errs = append(all, list...), append(errs, err)
+	}
+	return all, errors.Join(errs...)
+}
