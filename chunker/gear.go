@@ -25,7 +25,7 @@ type gear struct {
 }
 
 const (
-	zerosCut   = 64 // bytes of zeros, within the chunk, that end it
+	zerosCut   = 128 // bytes of zeros, within the chunk, that end it
 	oneInBits  = 4       // there are at least 2^oneInBits candidates per boundary, and less than twice as many
 	normalBits = 2       // boundaries are so much rarer before the pivot and more frequent behind, as a power of two
 	span       = 8 << 10 // positions that are searched at a time: two stripes, one in each half of a vector

@@ -196,7 +196,7 @@ func readNaively(path string) ([]byte, bool) {
 	return data, a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim && int64(len(data)) == b.Size
 }
 
-const bigLen = 64 << 20
+const bigLen = 24 << 20
 
 // writeBig overwrites a file in one write that takes long, rests a little, and does so again until the standard input ends.
 func writeBig(path string) error {
@@ -231,9 +231,9 @@ func writeBig(path string) error {
 
 // TestWriteInFlight captures a file whose ctime was set when a write began that is still going on.
 func TestWriteInFlight(t *testing.T) {
-	count := 40
+	count := 12
 	if testing.Short() {
-		count = 10
+		count = 4
 	}
 	for _, disk := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(disk, func(t *testing.T) {
