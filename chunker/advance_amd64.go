@@ -13,4 +13,4 @@ func vectorAdvance() advanceFunc {
 // advanceAVX2 is an advanceFunc, in advance_amd64.s.
 //
 //go:noescape
-func advanceAVX2(a, b *byte, n int, factor uint32, limit int32) int
+func advanceAVX2(a, b *byte, n int, factor uint32, limit uint32) int

@@ -29,7 +29,7 @@ WORDS(words8, 8)
 	VMOVDQU     off(SI)(BX*1), half; \
 	VINSERTI128 $1, off(DI)(BX*1), to, to
 
-// GROUP moves on by the 16 positions at BX, and leaves the greatest of the four sums in each lane in Y7. The first word ends at
+// GROUP moves on by the 16 positions at BX, and leaves the least of the four sums in each lane in Y7. The first word ends at
 // the first position, and the last byte that is read is the one behind the last position.
 #define GROUP \
 	LOAD(-4, Y10, X10); \
@@ -37,13 +37,13 @@ WORDS(words8, 8)
 	STEP(Y10, Y3);      \
 	VMOVDQA Y0, Y7;     \
 	STEP(Y10, Y4);      \
-	VPMAXSD Y0, Y7, Y7; \
+	VPMINUD Y0, Y7, Y7; \
 	STEP(Y11, Y4);      \
-	VPMAXSD Y0, Y7, Y7; \
+	VPMINUD Y0, Y7, Y7; \
 	STEP(Y11, Y5);      \
-	VPMAXSD Y0, Y7, Y7
+	VPMINUD Y0, Y7, Y7
 
-// func advanceAVX2(a, b *byte, n int, factor uint32, limit int32) int
+// func advanceAVX2(a, b *byte, n int, factor uint32, limit uint32) int
 TEXT ·advanceAVX2(SB), NOSPLIT, $0-40
 	MOVQ         a+0(FP), SI
 	MOVQ         b+8(FP), DI
@@ -76,7 +76,8 @@ next:
 	CMPQ      BX, CX
 	JGE       done
 	GROUP
-	VPCMPGTD  Y2, Y7, Y9
+	VPMINUD   Y2, Y7, Y9 // the least is at most limit if it is the lesser of both
+	VPCMPEQD  Y9, Y7, Y9
 	VPMOVMSKB Y9, DX
 	TESTL     DX, DX
 	JNE       done

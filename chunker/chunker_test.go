@@ -44,7 +44,7 @@ func mixed(seed byte, n int) []byte {
 		case 0:
 			p = append(p, random(byte(rnd.Uint32()), size)...)
 		case 1:
-			p = append(p, make([]byte, 1<<10-2+rnd.IntN(4))...)
+			p = append(p, make([]byte, chunker.Window-2+rnd.IntN(4))...)
 		case 2:
 			p = append(p, bytes.Repeat([]byte{byte(rnd.Uint32())}, size)...)
 		case 3:

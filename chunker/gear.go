@@ -7,16 +7,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 	"math/bits"
 )
 
-// gear cuts by the content of the Window bytes before a position, in two steps, and where zeros begin. doc.go defines it; every
-// constant here is part of the repository format.
+// gear cuts by the content of the Window bytes before a position, in two steps. doc.go defines it; every constant here is part of
+// the repository format.
 type gear struct {
 	params  Params
 	factor  uint32       // of the sum; odd and secret
-	limit   int32        // a position whose sum is above it is a candidate
+	limit   uint32       // of the sum of a candidate
 	cipher  cipher.Block // of the function that decides on candidates
 	pivot   int          // the length from which on more candidates become boundaries
 	seldom  uint64       // the share of candidates, of 2^64, that become boundaries before the pivot
@@ -25,7 +24,6 @@ type gear struct {
 }
 
 const (
-	zerosCut   = 128 // bytes of zeros, within the chunk, that end it
 	oneInBits  = 4       // there are at least 2^oneInBits candidates per boundary, and less than twice as many
 	normalBits = 2       // boundaries are so much rarer before the pivot and more frequent behind, as a power of two
 	span       = 8 << 10 // positions that are searched at a time: two stripes, one in each half of a vector
@@ -51,7 +49,7 @@ func newGear(key *[32]byte, p Params) (Chunker, error) {
 	return &gear{
 		params:  p,
 		factor:  binary.LittleEndian.Uint32(secret[:]) | 1<<31 | 1,
-		limit:   math.MaxInt32 - 1<<(32-candidateBits),
+		limit:   1<<(32-candidateBits) - 1,
 		cipher:  block,
 		pivot:   p.Min + int(mean)*9/10,
 		seldom:  share >> normalBits,
@@ -67,22 +65,9 @@ func (g *gear) Cut(p []byte) int {
 	d := decider{gear: g}
 	for lo := g.params.Min; lo < len(p); lo += span {
 		hi := min(len(p), lo+span)
-		zeros := behindZeros(p[:hi], lo)
-		if e := d.first(p[:zeros], lo); e < hi {
+		if e := d.first(p[:hi], lo); e < hi {
 			return e
 		}
-	}
-	return len(p)
-}
-
-// behindZeros returns the first position from lo on that has zerosCut zero bytes before it, or else the end of p.
-func behindZeros(p []byte, lo int) int {
-	for e := max(lo, zerosCut); e < len(p); {
-		run := zeroSuffix(p[e-zerosCut : e])
-		if run == zerosCut {
-			return e
-		}
-		e += zerosCut - run // no earlier, since the byte before the run is not zero
 	}
 	return len(p)
 }
@@ -150,9 +135,13 @@ func (d *decider) sameBehind(p []byte, e int) int {
 // boundary decides whether the candidate e is a boundary. CBC-MAC is a pseudo-random function of inputs that all have the
 // same length.
 func (d *decider) boundary(p []byte, e int) bool {
+	window := p[e-Window : e]
+	if ZeroPrefix(window) == Window {
+		return true
+	}
 	clear(d.mac[:])
-	for w := p[e-Window : e]; len(w) > 0; w = w[aes.BlockSize:] {
-		subtle.XORBytes(d.mac[:], d.mac[:], w[:aes.BlockSize])
+	for ; len(window) > 0; window = window[aes.BlockSize:] {
+		subtle.XORBytes(d.mac[:], d.mac[:], window[:aes.BlockSize])
 		d.cipher.Encrypt(d.mac[:], d.mac[:])
 	}
 	share := d.seldom

@@ -35,16 +35,16 @@ func reference(t testing.TB, key byte, p chunker.Params, data []byte) int {
 	share := new(big.Int).Lsh(big.NewInt(1), uint(64+c))
 	share.Div(share, big.NewInt(int64(mean)))
 	for e := p.Min; e < min(len(data), p.Max); e++ {
-		if e >= 1024 && bytes.Equal(data[e-1024:e], make([]byte, 1024)) {
-			return e
-		}
 		var sum uint32
 		for j := 0; j < 16; j++ {
 			y := binary.LittleEndian.Uint32(data[e-4*j-4:]) * factor
 			sum += (y ^ y>>17) << (2 * j)
 		}
-		if sum>>(32-c) != 1<<(c-1)-1 {
+		if sum>>(32-c) != 0 {
 			continue
+		}
+		if bytes.Equal(data[e-64:e], make([]byte, 64)) {
+			return e
 		}
 		tag := make([]byte, 64)
 		cipher.NewCBCEncrypter(block, make([]byte, 16)).CryptBlocks(tag, data[e-64:e])
@@ -97,9 +97,9 @@ func TestGearIsAsDefined(t *testing.T) {
 
 // TestZerosEndAChunk checks the rule for zeros around its limit, wherever they begin.
 func TestZerosEndAChunk(t *testing.T) {
-	const zeros = 1024
+	const zeros = chunker.Window
 	c := newChunker(t, chunker.Gear, 1, chunker.DataParams)
-	for _, at := range []int{0, 1, 1000, 16 << 10, 16<<10 + 4097, 16<<10 + 8191} {
+	for _, at := range []int{0, 1, 1000, 16 << 10, 16<<10 + 17, 16<<10 + 8191} {
 		at += chunker.DataParams.Min - zeros
 		data := random(10, chunker.DataParams.Min+64<<10)
 		if n := c.Cut(data); n != len(data) {

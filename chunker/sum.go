@@ -20,11 +20,11 @@ const group = 16
 // advanceFunc tests n positions from a on and n from b on, side by side. It returns how many of both it has passed before the
 // first group in which either has a candidate, or n. It reads the Window bytes before a and b and the n bytes from there on; n
 // is a multiple of group.
-type advanceFunc func(a, b *byte, n int, factor uint32, limit int32) int
+type advanceFunc func(a, b *byte, n int, factor uint32, limit uint32) int
 
-// candidate returns the first position from lo on whose sum is above limit, or the end of p. It says the same as an advanceFunc,
+// candidate returns the first position from lo on whose sum is at most limit, or the end of p. It says the same as an advanceFunc,
 // and tests hold them against each other.
-func candidate(p []byte, lo int, factor uint32, limit int32) int {
+func candidate(p []byte, lo int, factor uint32, limit uint32) int {
 	// The sums of e to e+3, where e is four bytes behind the start of q; they are complete after Window bytes.
 	var s0, s1, s2, s3 uint32
 	q := p[lo-Window:]
@@ -39,22 +39,22 @@ func candidate(p []byte, lo int, factor uint32, limit int32) int {
 		q = q[4:]
 	}
 	for ; len(q) >= 8; q = q[4:] { // one test after each sum keeps all of it in registers
-		if s0 = s0<<sumShift + mix(binary.LittleEndian.Uint32(q), factor); int32(s0) > limit {
+		if s0 = s0<<sumShift + mix(binary.LittleEndian.Uint32(q), factor); s0 <= limit {
 			break
 		}
-		if s1 = s1<<sumShift + mix(binary.LittleEndian.Uint32(q[1:]), factor); int32(s1) > limit {
+		if s1 = s1<<sumShift + mix(binary.LittleEndian.Uint32(q[1:]), factor); s1 <= limit {
 			break
 		}
-		if s2 = s2<<sumShift + mix(binary.LittleEndian.Uint32(q[2:]), factor); int32(s2) > limit {
+		if s2 = s2<<sumShift + mix(binary.LittleEndian.Uint32(q[2:]), factor); s2 <= limit {
 			break
 		}
-		if s3 = s3<<sumShift + mix(binary.LittleEndian.Uint32(q[3:]), factor); int32(s3) > limit {
+		if s3 = s3<<sumShift + mix(binary.LittleEndian.Uint32(q[3:]), factor); s3 <= limit {
 			break
 		}
 	}
 	// What is left are the positions of the candidate, or the last few.
 	e := len(p) - len(q) + 4
-	for e < len(p) && int32(sum(p[e-Window:e], factor)) <= limit {
+	for e < len(p) && sum(p[e-Window:e], factor) > limit {
 		e++
 	}
 	return e

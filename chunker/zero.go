@@ -29,16 +29,3 @@ func ZeroPrefix(p []byte) int {
 	}
 	return len(p) - len(q)
 }
-
-// zeroSuffix returns how many zero bytes p ends with.
-func zeroSuffix(p []byte) int {
-	n := len(p)
-	for ; n >= 8; n -= 8 {
-		if x := binary.LittleEndian.Uint64(p[n-8:]); x != 0 {
-			return len(p) - n + bits.LeadingZeros64(x)/8
-		}
-	}
-	for ; n > 0 && p[n-1] == 0; n-- {
-	}
-	return len(p) - n
-}

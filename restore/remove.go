@@ -73,7 +73,11 @@ func (w *writer) unlink(dir handle, name string, call func(handle, string) error
 
 // removeBelow empties a folder and reports whether nothing is left in it.
 func (w *writer) removeBelow(ctx context.Context, dir handle, name, path string) bool {
-	h, err := dir.openDir(name)
+	open := handle.forceDir
+	if w.o.DryRun {
+		open = handle.openDir
+	}
+	h, err := open(dir, name)
 	if err != nil {
 		w.ledger.failed(path, snapshot.Dir, err)
 		return false

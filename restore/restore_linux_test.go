@@ -252,6 +252,23 @@ func TestHardLinkToOutside(t *testing.T) {
 	}
 }
 
+// A tree deeper than there are descriptors is cut off where they end, told, and the rest is restored.
+func TestTooDeep(t *testing.T) {
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	levels := int(min(limit.Cur/2, 16384)) + 3
+	m, target := newMemory(), tempDir(t)
+	n := m.file(t, "bottom", "x")
+	for range levels {
+		n = m.dir(t, "d", n)
+	}
+	sum, err := restore.Run(context.Background(), m, m.dir(t, "", n, m.file(t, "z", "good")), target, restore.Options{}, nil)
+	if !errors.Is(err, restore.ErrIncomplete) || sum.Failed.Count != 1 || !strings.Contains(err.Error(), "deep") {
+		t.Errorf("%.300s ... %.300s, %d failed", err, err.Error()[max(0, len(err.Error())-300):], sum.Failed.Count)
+	}
+	read(t, target, "z")
+}
+
 // Two names of one inode that a forged snapshot has as different things do not become one.
 func TestForgedLinks(t *testing.T) {
 	m, target := newMemory(), tempDir(t)

@@ -77,13 +77,18 @@ func openTarget(path string) (handle, error) {
 
 const dirFlags = unix.O_DIRECTORY | unix.O_NOFOLLOW
 
-// openDir opens a folder. As its owner it makes it accessible if it is not; the mode is set when the folder is done.
 func (h handle) openDir(name string) (handle, error) {
 	fd, err := openat(h.fd, name, unix.O_RDONLY|dirFlags)
-	if err == unix.EACCES && chmodAt(h.fd, name, 0o700) == nil {
-		fd, err = openat(h.fd, name, unix.O_RDONLY|dirFlags)
-	}
 	return handle{fd}, err
+}
+
+// forceDir opens a folder that is to be written to or removed. As its owner it makes it accessible if it is not.
+func (h handle) forceDir(name string) (handle, error) {
+	below, err := h.openDir(name)
+	if err == unix.EACCES && chmodAt(h.fd, name, 0o700) == nil {
+		return h.openDir(name)
+	}
+	return below, err
 }
 
 // openPath opens a folder only to reach what is in it.

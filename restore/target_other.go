@@ -62,6 +62,8 @@ func (h handle) openDir(name string) (handle, error) {
 	return below, nil
 }
 
+func (h handle) forceDir(name string) (handle, error) { return h.openDir(name) }
+
 func (h handle) openPath(name string) (handle, error) { return h.openDir(name) }
 
 func (h handle) again() (handle, error) {

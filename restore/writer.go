@@ -21,6 +21,7 @@ func (w *writer) enter(_ context.Context, f *folder) {
 	err := w.open(f)
 	switch {
 	case err == errKept:
+		w.unread.add(f.path())
 		w.ledger.done(f.parent, &f.node, Skipped, onlyName)
 		f.state = refused
 	case err != nil:
@@ -61,7 +62,11 @@ func (w *writer) open(f *folder) error {
 	} else if w.o.Overwrite == OverwriteRefuse && (up.parent != nil || name != lostAndFound) {
 		return fs.ErrExist
 	}
-	h, err := up.h.openDir(name)
+	open := handle.forceDir // the mode is set when the folder is done
+	if w.o.DryRun || w.o.Overwrite == OverwriteNever {
+		open = handle.openDir
+	}
+	h, err := open(up.h, name)
 	if err != nil {
 		return err
 	}
@@ -121,6 +126,9 @@ func (r *run) prepare(f *folder) error {
 	f.extras = make(map[string]struct{}, len(names))
 	for _, name := range names {
 		f.extras[name] = struct{}{}
+	}
+	if f.parent == nil {
+		delete(f.extras, lostAndFound)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/pack"
 	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source"
 )
 
 // backupFlags are the flags of one backup.
@@ -37,6 +38,8 @@ type backupFlags struct {
 	compression string
 	readers     int
 	accessTime  bool
+
+	hold holdFlags
 }
 
 func newBackup(a *app) *cobra.Command {
@@ -82,6 +85,7 @@ func (b *backupFlags) flags(f *pflag.FlagSet) {
 	f.BoolVarP(&b.dryRun, "dry-run", "n", false, "write nothing, say what would be added")
 	f.StringVar(&b.compression, "compression", "default", "off, fast, default, better or max")
 	f.IntVar(&b.readers, "read-concurrency", 0, "read so many files at a time (one per processor)")
+	b.hold.flags(f)
 	f.BoolVar(&b.accessTime, "with-atime", false, "keep access times, too")
 }
 
@@ -121,11 +125,15 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 		return a.dryRun(ctx, r.Repo, o)
 	}
 	job := &backupJob{app: a, repo: r.Repo, options: o, level: level}
+	job.hooks = &hooks{holdFlags: &b.hold, job: job}
 	s, err := job.run(ctx)
 	if err != nil {
 		return err
 	}
-	return a.backupDone(s, job.progress)
+	if err := a.backupDone(s, job.progress); err != nil {
+		return err
+	}
+	return job.asAsked()
 }
 
 // options are those that need nothing but the flags.
@@ -135,6 +143,14 @@ func (b *backupFlags) options() (backup.Options, error) {
 	o.Record = snapshot.Record{Time: time.Now(), Host: b.host, User: userName(), Program: program(), Tags: splitTags(b.tags)}
 	if o.Record.Host == "" {
 		o.Record.Host = hostName()
+	}
+	var err error
+	if b.hold.mode, err = source.ParseMode(b.hold.fsSnapshot); err != nil {
+		return o, fmt.Errorf("--fs-snapshot: %w", err)
+	}
+	o.Capture.Settle = b.hold.settle
+	if b.hold.settle == 0 {
+		o.Capture.Settle = -1
 	}
 	if b.readers < 0 {
 		return o, fmt.Errorf("--read-concurrency %d: want 1 or more", b.readers)

@@ -25,6 +25,9 @@ type backupJob struct {
 	repo        *repo.Repo
 	options     backup.Options
 	level       pack.Level
+	hooks       *hooks
+	missed      []string // places that were to be read from a file system snapshot, and were not
+	afterFailed bool     // the user's command after the reading
 	progress    *backup.Progress
 	unconfirmed []blob.Name // final snapshots of sessions that were evicted
 	partials    []blob.Name // snapshots that this backup left on its way, or went on from
@@ -126,7 +129,11 @@ func (j *backupJob) save(ctx context.Context, w *repo.Writer) (saved, error) {
 	begin := time.Now()
 	stop := j.showProgress(func() doing { return doingOf(j.progress) })
 	defer stop()
-	rec, err := backup.Run(ctx, sessionStore{w, j, ctx}, j.options, j.progress)
+	var rec *snapshot.Record
+	err := j.hooks.read(ctx, w, j.repo, func() (err error) {
+		rec, err = backup.Run(ctx, sessionStore{w, j, ctx}, j.options, j.progress)
+		return err
+	})
 	if err != nil {
 		return saved{}, err
 	}

@@ -139,8 +139,8 @@ func TestStructure(t *testing.T) {
 	data := all[object]
 	for what, damaged := range map[string][]byte{
 		"cut":    data[:len(data)-1],
-		"header": flip("", data, 20, 1).data,
-		"footer": flip("", data, len(data)-7, 1).data,
+		"header": flip(data, 20, 1),
+		"footer": flip(data, len(data)-7, 1),
 	} {
 		l := newLayered(s)
 		l.set(object, damaged)
@@ -160,7 +160,7 @@ func TestDamagedIndex(t *testing.T) {
 	l := newLayered(s)
 	all := objects(t, s)
 	for _, name := range names(all, "index/") {
-		l.set(name, flip("", all[name], 1000, 3).data)
+		l.set(name, flip(all[name], 1000, 3))
 	}
 	r := open(t, l)
 	found, _ := run(t, r, check.Options{ReadData: true})
@@ -182,7 +182,7 @@ func TestDamagedTrash(t *testing.T) {
 	if len(found) != 2 || !finds(found, trash) || sum.Blobs < 250 || sum.PacksRead != 1 {
 		t.Errorf("got %v, %+v", found, sum)
 	}
-	l.set(packed, flip("", all[packed], 200, 0).data)
+	l.set(packed, flip(all[packed], 200, 0))
 	if found, _ := run(t, open(t, l), check.Options{ReadData: true}); !finds(found, trash) || !finds(found, packed) {
 		t.Errorf("with a damaged pack: %v", found)
 	}
@@ -205,7 +205,7 @@ func TestTrashedPack(t *testing.T) {
 		t.Errorf("whole: %v", found)
 	}
 	l := newLayered(s)
-	l.set(object, flip("", objects(t, s)[object], 100, 0).data)
+	l.set(object, flip(objects(t, s)[object], 100, 0))
 	found, _ := run(t, open(t, l), check.Options{ReadData: true})
 	if len(found) != 1 || found[0].Severity != check.Warning || found[0].Object != object {
 		t.Errorf("damaged: %v", found)
@@ -448,7 +448,7 @@ func TestScrub(t *testing.T) {
 	}
 	for name, data := range objects(t, s) {
 		named := len(name) > 64
-		for _, damaged := range [][]byte{flip("", data, len(data)/2, 5).data, data[:len(data)-1], append(bytes.Clone(data), 0)} {
+		for _, damaged := range [][]byte{flip(data, len(data)/2, 5), data[:len(data)-1], append(bytes.Clone(data), 0)} {
 			l := newLayered(s)
 			l.set(name, damaged)
 			var found []check.Finding

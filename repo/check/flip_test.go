@@ -18,22 +18,31 @@ import (
 	"github.com/tarn-backup/tarn/repo/storage"
 )
 
-// damage is one object changed.
+// damage is one object changed: a bit of data is flipped, or data stands in its place.
 type damage struct {
 	name string
-	at   int // the byte; -1 if the object is cut or hidden
+	at   int // the byte; -1 if no bit is flipped
 	bit  int
-	data []byte // nil: the object is removed
+	data []byte
+}
+
+// bytes are those of the damaged object. They are made when they are needed: there can be many damages.
+func (d *damage) bytes() []byte {
+	data := bytes.Clone(d.data)
+	if d.at >= 0 {
+		data[d.at] ^= 1 << d.bit
+	}
+	return data
 }
 
 func (d *damage) String() string {
 	return fmt.Sprintf("%s, byte %d, bit %d, now %d bytes", d.name, d.at, d.bit, len(d.data))
 }
 
-func flip(name string, data []byte, at, bit int) damage {
-	data = bytes.Clone(data)
-	data[at] ^= 1 << bit
-	return damage{name: name, at: at, bit: bit, data: data}
+// flip returns data with a bit flipped.
+func flip(data []byte, at, bit int) []byte {
+	d := damage{at: at, bit: bit, data: data}
+	return d.bytes()
 }
 
 // bench is a repository that one goroutine damages and repairs again.
@@ -51,7 +60,7 @@ func newBench(t *testing.T, s storage.Storage, want map[string]string) *bench {
 
 // try does the damage and returns what a check finds. What can be read then must be as it was.
 func (b *bench) try(d *damage) []check.Finding {
-	b.s.set(d.name, d.data)
+	b.s.set(d.name, d.bytes())
 	defer b.s.reset()
 	r, err := b.r.Fresh()
 	if err != nil {
@@ -120,14 +129,14 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 			case os.Getenv("TARN_SOAK") != "":
 				if len(data) < 1000 {
 					for bit := range 8 {
-						list = append(list, flip(name, data, at, bit))
+						list = append(list, damage{name, at, bit, data})
 					}
 					continue
 				}
 			case edge && r.IntN(10) > 0 || !edge && r.IntN(len(data)) > 25:
 				continue
 			}
-			list = append(list, flip(name, data, at, r.IntN(8)))
+			list = append(list, damage{name, at, r.IntN(8), data})
 		}
 	}
 	testDamages(t, s, list)
@@ -157,8 +166,8 @@ func TestEveryPartOfAPackIsProven(t *testing.T) {
 	var list []damage
 	for at := range data {
 		if edge := at < 80 || at >= len(data)-64; edge && r.IntN(2) == 0 || r.IntN(600) == 0 {
-			d := flip("", data, at, r.IntN(8))
-			n := blob.Name(sha256.Sum256(d.data)).String()
+			d := damage{at: at, bit: r.IntN(8), data: data}
+			n := blob.Name(sha256.Sum256(d.bytes())).String()
 			d.name = "data/" + n[:2] + "/" + n
 			list = append(list, d)
 		}

@@ -199,5 +199,8 @@ func DecodeSlot(data []byte) (s Slot, err error) {
 	if err := r.Err(); err != nil {
 		return s, fmt.Errorf("key slot: %w", err)
 	}
+	if s.Salt == [32]byte{} || s.commitment == [CommitmentSize]byte{} || len(s.wrapped) == 0 {
+		return s, fmt.Errorf("key slot: %w: it lacks a part", ErrCorrupt)
+	}
 	return s, nil
 }

@@ -219,7 +219,7 @@ func TestValid(t *testing.T) {
 // kinds of files.
 func TestStill(t *testing.T) {
 	point := newFS(t, 2<<30)
-	w := fssnaptest.Writers{Dir: point, Size: 4 << 20, Each: 3, Rest: 4 * time.Second, Seed: 1}
+	w := fssnaptest.Writers{Dir: point, Size: 8 << 20, Each: 3, Rest: 50 * time.Millisecond, Seed: 1}
 	sum := fssnaptest.Still(t, provider, w, 25)
 	if sum.Exact == 0 || sum.Suspect == 0 {
 		t.Errorf("nothing proven: %v", sum)

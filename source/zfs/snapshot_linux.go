@@ -23,27 +23,33 @@ func (Provider) Plan(ctx context.Context, m fssnap.Mount, _ string) fssnap.Plan 
 	if m.FSType != "zfs" {
 		return fssnap.Plan{}
 	}
-	if dataset, _, isSnapshot := strings.Cut(m.Device, "@"); isSnapshot {
-		return fssnap.Plan{Why: fmt.Sprintf("zfs: a snapshot of %s: nothing in it can change", dataset)}
-	}
-	if m.SuperHas("ro") {
-		return fssnap.Plan{Why: fmt.Sprintf("zfs: dataset %s is read-only: nothing in it can change", m.Device)}
-	}
-	if _, err := fssnap.LookPath("zfs"); err != nil {
-		return fssnap.Plan{Why: fmt.Sprintf("zfs: dataset %s: no zfs program: not taken", m.Device)}
-	}
-	if _, _, err := control(m); err != nil {
-		return fssnap.Plan{Why: fmt.Sprintf("zfs: dataset %s: %v: not taken", m.Device, err)}
-	}
-	g, err := guid(ctx, m.Device)
+	origin, err := prepare(ctx, m)
 	if err != nil {
-		return fssnap.Plan{Why: fmt.Sprintf("zfs: dataset %s: %v: not taken", m.Device, err)}
+		return fssnap.Plan{Why: fmt.Sprintf("zfs: %v", err)}
 	}
 	as := "snapshot as root"
 	if !fssnap.Root() {
 		as = "snapshot as a plain user, if `zfs allow` lets one"
 	}
-	return fssnap.Plan{Kind: fssnap.ZFS, ID: "zfs " + g, Why: fmt.Sprintf("zfs: dataset %s, %s", m.Device, as)}
+	return fssnap.Plan{Kind: fssnap.ZFS, ID: "zfs " + origin, Why: fmt.Sprintf("zfs: dataset %s, %s", m.Device, as)}
+}
+
+// prepare returns the guid of the dataset that is mounted, if a snapshot of it can be made and read.
+func prepare(ctx context.Context, m fssnap.Mount) (origin string, err error) {
+	dataset, _, isSnapshot := strings.Cut(m.Device, "@")
+	switch {
+	case isSnapshot:
+		return "", fmt.Errorf("a snapshot of %s: nothing in it can change", dataset)
+	case m.SuperHas("ro"):
+		return "", fmt.Errorf("dataset %s is read-only: nothing in it can change", m.Device)
+	}
+	if _, _, err = control(m); err == nil {
+		origin, err = guid(ctx, m.Device)
+	}
+	if err != nil {
+		return "", fmt.Errorf("dataset %s: not taken: %w", m.Device, err)
+	}
+	return origin, nil
 }
 
 // control returns the folder that shows the snapshots of a mounted dataset, and where the mount's own top is below each. A bind
@@ -92,10 +98,10 @@ func (p Provider) Take(ctx context.Context, r fssnap.Request) (fssnap.Snapshot, 
 }
 
 func (p Provider) take(ctx context.Context, r fssnap.Request) (*Snapshot, error) {
-	if plan := p.Plan(ctx, r.Mount, r.Folder()); plan.Kind == fssnap.None {
-		return nil, errors.New(plan.Why)
+	if r.Mount.FSType != "zfs" {
+		return nil, fmt.Errorf("not ZFS but %s", r.Mount.FSType)
 	}
-	origin, err := guid(ctx, r.Mount.Device)
+	origin, err := prepare(ctx, r.Mount)
 	if err != nil {
 		return nil, err
 	}
