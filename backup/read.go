@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/chunker"
@@ -305,6 +306,10 @@ func capturedOf(r live.Result) captured {
 	return captured{source.StatOf(r.Stat), r.State, r.Method, r.Reason}
 }
 
+// mappedWindow is how old a ctime must be for the next backup to trust it, if a program may have the file mapped: what it stores there changes
+// the ctime only when the page is written back.
+const mappedWindow = time.Minute
+
 // fill makes the item say what was read.
 func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result captured, size uint64, content snapshot.Content) error {
 	link, name := it.node.Link, it.node.Name
@@ -315,6 +320,9 @@ func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result ca
 	it.seen.Inode, it.seen.Method = st.Inode, result.method
 	if it.seen.ChangeTime != st.ChangeTime || result.state != snapshot.Whole {
 		it.seen.ChangeTime = snapshot.Time{} // it changed between the walk and the reading: look again next time
+	}
+	if (result.method == snapshot.MethodStable || result.method == snapshot.MethodUnproven) && time.Since(st.ChangeTime.Time()) < mappedWindow {
+		it.seen.ChangeTime = snapshot.Time{}
 	}
 	var err error
 	if it.node.Xattrs, it.node.Flags, err = source.FileAttr(fd); err != nil {

@@ -1,7 +1,7 @@
 #include "textflag.h"
 
-// The eight sums of one step lie in Y0: those of four neighbouring positions of stripe a in the low half, of stripe b in the high
-// half. sum.go says what they are; mixShift and sumShift stand below as 17 and 2.
+// The eight sums of one step lie in Y0: those of four neighbouring positions of stripe a in the low half, of stripe b
+// in the high half. sum.go says what they are; mixShift and sumShift stand below as 17 and 2.
 
 // WORDS makes a shuffle that picks, in both halves, the four overlapping words at bytes k, k+1, k+2 and k+3.
 #define WORDS(name, k) \
@@ -29,8 +29,8 @@ WORDS(words8, 8)
 	VMOVDQU     off(SI)(BX*1), half; \
 	VINSERTI128 $1, off(DI)(BX*1), to, to
 
-// GROUP moves on by the 16 positions at BX, and leaves the least of the four sums in each lane in Y7. The first word ends at
-// the first position, and the last byte that is read is the one behind the last position.
+// GROUP moves on by the 16 positions at BX, and leaves the least of the four sums in each lane in Y7. The first word
+// ends at the first position, and the last byte that is read is the one behind the last position.
 #define GROUP \
 	LOAD(-4, Y10, X10); \
 	LOAD(0, Y11, X11);  \
@@ -59,7 +59,8 @@ TEXT ·advanceAVX2(SB), NOSPLIT, $0-40
 	VMOVDQU      words8<>(SB), Y5
 	VPXOR        Y0, Y0, Y0
 
-	// The words before the first position: three of the first group, so that no byte before the window is read, then three groups.
+	// The words before the first position: three of the first group, so that no byte before the window is read, then three
+	// groups.
 	MOVQ $-64, BX
 	LOAD(0, Y11, X11)
 	STEP(Y11, Y3)

@@ -72,16 +72,16 @@ func (p Params) Validate() error {
 
 // Chunker cuts streams. It holds no state of any of them, and may be used by many goroutines at once.
 type Chunker interface {
-	// Cut returns the length of the first chunk of p, which begins at a boundary and holds at least Max bytes of the stream, or
-	// all that is left of it. It is len(p) if there is no boundary in p, and never more than Max. A result below len(p) is
-	// final however few bytes of the stream p holds, since nothing behind a boundary has a say in it.
+	// Cut returns the length of the first chunk of p, which begins at a boundary and holds at least Max bytes of the
+	// stream, or all that is left of it. It is len(p) if there is no boundary in p, and never more than Max. A result
+	// below len(p) is final however few bytes of the stream p holds, since nothing behind a boundary has a say in it.
 	Cut(p []byte) int
 	// Params returns what the chunker was made with.
 	Params() Params
 }
 
-// New returns a chunker whose boundaries depend on a secret key. The same algorithm, key and params give the same boundaries
-// on every machine and in every version.
+// New returns a chunker whose boundaries depend on a secret key. The same algorithm, key and params give the same
+// boundaries on every machine and in every version.
 func New(alg Algorithm, key *[32]byte, p Params) (Chunker, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err

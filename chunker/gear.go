@@ -10,8 +10,8 @@ import (
 	"math/bits"
 )
 
-// gear cuts by the content of the Window bytes before a position, in two steps. doc.go defines it; every constant here is part of
-// the repository format.
+// gear cuts by the content of the Window bytes before a position, in two steps. doc.go defines it; every constant here
+// is part of the repository format.
 type gear struct {
 	params  Params
 	factor  uint32       // of the sum; odd and secret
@@ -86,7 +86,7 @@ func (d *decider) first(p []byte, lo int) int {
 	return d.firstInOrder(p, lo)
 }
 
-// firstOfStripes does the same for one block, of which it searches both halves side by side.
+// firstOfStripes does the same for one span, of which it searches both halves side by side.
 func (d *decider) firstOfStripes(p []byte, lo int) int {
 	a, b := lo, lo+span/2
 	for end := b; a < end; a, b = a+group, b+group {
@@ -118,8 +118,8 @@ func (d *decider) firstInOrder(p []byte, lo int) int {
 	return len(p)
 }
 
-// sameBehind returns how many positions behind e, which was refused, are refused as well, since they are in a run of one byte
-// and have the same window. Without it such a run would cost a decision per byte.
+// sameBehind returns how many positions behind e, which was refused, are refused as well, since they are in a run of
+// one byte and have the same window. Without it such a run would cost a decision per byte.
 func (d *decider) sameBehind(p []byte, e int) int {
 	equal := 1
 	for at := e - Window + 1; at < len(p) && p[at] == p[at-1]; at++ {

@@ -5,8 +5,8 @@ import "io"
 // idleMax is how many times in a row a reader may return nothing.
 const idleMax = 100
 
-// Stream cuts what a reader returns. It keeps one buffer, from which it hands out chunks without a copy, and belongs to one
-// goroutine.
+// Stream cuts what a reader returns. It keeps one buffer, from which it hands out chunks without a copy, and belongs to
+// one goroutine.
 type Stream struct {
 	c       Chunker
 	r       io.Reader
@@ -16,8 +16,8 @@ type Stream struct {
 	err     error // of the reader, once it ended
 }
 
-// NewStream returns a stream of what is left of r, which may be nil until Reset. It uses buf, if that holds at least twice
-// the Max of c and ZeroRunMin bytes, or else a buffer of its own.
+// NewStream returns a stream of what is left of r, which may be nil until Reset. It uses buf, if that holds at least
+// twice the Max of c and ZeroRunMin bytes, or else a buffer of its own.
 func NewStream(c Chunker, r io.Reader, buf []byte) *Stream {
 	s := &Stream{c: c, r: r, maximum: c.Params().Max, buf: buf}
 	if least := max(2*s.maximum, ZeroRunMin); len(buf) < least {
@@ -31,8 +31,9 @@ func (s *Stream) Reset(r io.Reader) {
 	s.r, s.lo, s.hi, s.err = r, 0, 0, nil
 }
 
-// Next returns the next chunk, which is valid until the next call of a method, or io.EOF behind the last. If the reader fails,
-// the chunks that were read whole come first, and then its error; what is left over is no chunk, since nobody knows its end.
+// Next returns the next chunk, which is valid until the next call of a method, or io.EOF behind the last. If the reader
+// fails, the chunks that were read whole come first, and then its error; what is left over is no chunk, since nobody
+// knows its end.
 func (s *Stream) Next() ([]byte, error) {
 	n := s.c.Cut(s.buf[s.lo:s.hi])
 	if s.cutShort(n) && s.err == nil {
@@ -49,8 +50,9 @@ func (s *Stream) Next() ([]byte, error) {
 	return s.buf[s.lo-n : s.lo : s.lo], nil
 }
 
-// Zeros takes the run of zero bytes at the present boundary out of the stream, to its very end, and returns its length. It is 0
-// if the run is shorter than ZeroRunMin, and then it stays there for Next. A run of any length takes no more than the buffer.
+// Zeros takes the run of zero bytes at the present boundary out of the stream, to its very end, and returns its length.
+// It is 0 if the run is shorter than ZeroRunMin, and then it stays there for Next. A run of any length takes no more
+// than the buffer.
 func (s *Stream) Zeros() (int64, error) {
 	z := ZeroPrefix(s.buf[s.lo:s.hi])
 	if z < ZeroRunMin && z == s.hi-s.lo && s.err == nil {
@@ -78,8 +80,9 @@ func (s *Stream) Zeros() (int64, error) {
 // cutShort reports whether a chunk of n bytes may end only because no more was read yet.
 func (s *Stream) cutShort(n int) bool { return n == s.hi-s.lo && n < s.maximum }
 
-// fill moves what is left to the front of the buffer and reads until that is full or the reader ends. What was left is cut a second
-// time then: it is the beginning of one chunk, once per buffer, where waiting for Max bytes would move some megabytes more.
+// fill moves what is left to the front of the buffer and reads until that is full or the reader ends. What was left is
+// cut a second time then: it is the beginning of one chunk, once per buffer, where waiting for Max bytes would move
+// some megabytes more.
 func (s *Stream) fill() {
 	s.hi = copy(s.buf, s.buf[s.lo:s.hi])
 	s.lo = 0

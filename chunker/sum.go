@@ -6,9 +6,10 @@ import "encoding/binary"
 //
 //	mix(x(e)) + mix(x(e-4)) << 2 + mix(x(e-8)) << 4 + ... + mix(x(e-60)) << 30
 //
-// where x(e) is the little-endian number in the four bytes before e, and mix(x) = y xor y>>17 with y = x*factor. It is a gear
-// hash with a multiplication for its table, and steps of four bytes: sum(e) = sum(e-4) << 2 + mix(x(e)). What is older than
-// Window bytes has been shifted out, so it need not be taken out, and the four sums at e to e+3 do not wait for each other.
+// where x(e) is the little-endian number in the four bytes before e, and mix(x) = y xor y>>17 with y = x*factor. It is
+// a gear hash with a multiplication for its table, and steps of four bytes: sum(e) = sum(e-4) << 2 + mix(x(e)). What is
+// older than Window bytes has been shifted out, so it need not be taken out, and the four sums at e to e+3 do not wait
+// for each other.
 const (
 	sumShift = 2
 	mixShift = 17
@@ -17,13 +18,13 @@ const (
 // group is the number of positions that an advanceFunc tests at once.
 const group = 16
 
-// advanceFunc tests n positions from a on and n from b on, side by side. It returns how many of both it has passed before the
-// first group in which either has a candidate, or n. It reads the Window bytes before a and b and the n bytes from there on; n
-// is a multiple of group.
+// advanceFunc tests n positions from a on and n from b on, side by side. It returns how many of both it has passed
+// before the first group in which either has a candidate, or n. It reads the Window bytes before a and b and the n
+// bytes from there on; n is a multiple of group.
 type advanceFunc func(a, b *byte, n int, factor uint32, limit uint32) int
 
-// candidate returns the first position from lo on whose sum is at most limit, or the end of p. It says the same as an advanceFunc,
-// and tests hold them against each other.
+// candidate returns the first position from lo on whose sum is at most limit, or the end of p. It says the same as an
+// advanceFunc, and tests hold them against each other.
 func candidate(p []byte, lo int, factor uint32, limit uint32) int {
 	// The sums of e to e+3, where e is four bytes behind the start of q; they are complete after Window bytes.
 	var s0, s1, s2, s3 uint32

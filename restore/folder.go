@@ -24,9 +24,6 @@ type folder struct {
 	extras   map[string]struct{} // names in the target that the snapshot was not seen to have; nil unless they may be deleted
 }
 
-// heritage is what a folder that was in the target before hands down to new entries, though the snapshot may not have it.
-type heritage struct{ acl, flags bool }
-
 // folderState says whether there is something to work on.
 type folderState uint8
 

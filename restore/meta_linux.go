@@ -385,6 +385,9 @@ func (r *run) xattrsDiffer(ctx context.Context, o object, n *snapshot.Node) (boo
 	return false, nil
 }
 
+// heritage is what a folder that was in the target before hands down to new entries, though the snapshot may not have it.
+type heritage struct{ acl, flags bool }
+
 // heritage looks at what the folder hands down.
 func (h handle) heritage() heritage {
 	n, err := unix.Fgetxattr(h.fd, xattrDefault, nil)

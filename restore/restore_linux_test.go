@@ -223,6 +223,47 @@ func TestSwappedFolders(t *testing.T) {
 	}
 }
 
+// swapper swaps a folder for a symlink as soon as it is restored.
+type swapper struct{ path, target string }
+
+func (s swapper) Wrote(uint64) {}
+
+func (s swapper) Event(e restore.Event) {
+	if e.Path == filepath.Base(s.path) && e.Action == restore.Made {
+		if err := errors.Join(os.Rename(s.path, s.path+".moved"), os.Symlink(s.target, s.path)); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// What comes back to a folder later, the making of links and the verifying, does not follow a symlink that took its place.
+func TestSwappedLater(t *testing.T) {
+	m, outside, target := newMemory(), tempDir(t), tempDir(t)
+	write(t, "one", outside, "one")
+	write(t, "two", outside, "two")
+	before := describe(t, outside)
+	one, far := m.file(t, "one", "one"), m.file(t, "one", "one")
+	one.Link, far.Link = snapshot.LinkKey{1}, snapshot.LinkKey{1}
+	var between []snapshot.Node // so that the folder is left before the second name comes
+	for i := range 1000 {
+		between = append(between, m.file(t, fmt.Sprint(10000+i), ""))
+	}
+	root := m.dir(t, "", m.dir(t, "d", one, m.file(t, "two", "two")), m.dir(t, "e", between...), m.dir(t, "f", far))
+	for _, verify := range []bool{false, true} {
+		sum, err := restore.Run(context.Background(), m, root, filepath.Join(target, fmt.Sprint(verify)), restore.Options{Workers: 1, Verify: verify},
+			swapper{filepath.Join(target, fmt.Sprint(verify), "d"), outside})
+		if verify != errors.Is(err, restore.ErrIncomplete) {
+			t.Errorf("verify %t: %v", verify, err)
+		}
+		if sum.Lost[restore.AspectLink].Count != 1 {
+			t.Errorf("verify %t: lost %+v", verify, sum.Lost)
+		}
+	}
+	if d := diff(before, describe(t, outside)); d != "" {
+		t.Errorf("outside the target:\n%s", d)
+	}
+}
+
 // A file in the target that is one inode with a file outside is replaced: neither content nor metadata of the other name change.
 func TestHardLinkToOutside(t *testing.T) {
 	m, dir := newMemory(), tempDir(t)
@@ -256,7 +297,10 @@ func TestHardLinkToOutside(t *testing.T) {
 func TestTooDeep(t *testing.T) {
 	var limit unix.Rlimit
 	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	levels := int(min(limit.Cur/2, 16384)) + 3
+	less := unix.Rlimit{Cur: 600, Max: limit.Max}
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &less))
+	defer func() { must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) }()
+	const levels = 303
 	m, target := newMemory(), tempDir(t)
 	n := m.file(t, "bottom", "x")
 	for range levels {
@@ -531,6 +575,12 @@ func testUnprivileged(t *testing.T, dir string) {
 		t.Errorf("again: %+v", again)
 	}
 	run(t, m, root, target, restore.Options{Overwrite: restore.OverwriteAlways})
+	for _, o := range []restore.Options{{Overwrite: restore.OverwriteIfChanged, DryRun: true}, {Overwrite: restore.OverwriteNever}} {
+		_, err := restore.Run(context.Background(), m, root, target, o, nil) // can't look into all folders, and must not make itself able to
+		if !errors.Is(err, restore.ErrIncomplete) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
 	for name, want := range map[string]os.FileMode{"locked": 0, "read-only": 0o555, "read-only/f": 0o400, "foreign": 0o755, "blind": 0o300} {
 		info, err := os.Stat(filepath.Join(target, name))
 		must(t, err)

@@ -209,6 +209,9 @@ func (o object) chmod(mode uint32) error {
 
 func (o object) thaw() {}
 
+// heritage is of use on Linux only.
+type heritage struct{ flags bool }
+
 // origin is of use on Linux only.
 type origin struct {
 	found *status

@@ -203,6 +203,8 @@ func Lookup(ctx context.Context, l Loader, root Node, path string) (Node, error)
 }
 
 // SkipDir, returned by a function given to Walk, passes over a folder's entries.
+//
+//lint:ignore ST1012 it is called what it is called in io/fs
 var SkipDir = fmt.Errorf("skip this folder")
 
 // levelsMax bounds the depth of folders. Linux can make deeper ones only by openat in a loop; a hostile tree could be endless.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,12 +13,14 @@ import (
 	"time"
 
 	"github.com/tarn-backup/tarn/backup"
+	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/check"
 	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/repo/storage/memory"
 	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source"
 )
 
 // evictor is a store in which somebody evicts every session as soon as it stores a snapshot, a number of times.
@@ -58,7 +61,9 @@ func newJob(t *testing.T, s storage.Storage) *backupJob {
 	}
 	o := backup.Options{Paths: []string{src}, Data: r.DataChunker(), Meta: r.MetaChunker(),
 		Record: snapshot.Record{Time: time.Now(), Host: "h", User: "u", Paths: []string{src}}}
-	return &backupJob{app: a, repo: r, options: o}
+	j := &backupJob{app: a, repo: r, options: o}
+	j.hooks = &hooks{holdFlags: &holdFlags{mode: source.Off}, job: j}
+	return j
 }
 
 // A backup whose session is evicted begins again, and removes the unconfirmed snapshot after the good one is there.
@@ -130,14 +135,13 @@ func TestUploadsOutliveTheReading(t *testing.T) {
 	lane := sessionStore{w, j, t.Context()}.Lane()
 	slow.until = reading
 	block := make([]byte, 4<<20)
-	for i := 0; ; i++ {
-		for k := range block { // incompressible enough to fill a pack
-			block[k] = byte(k*k>>3 + i*k>>7 + k>>11*i)
-		}
-		if _, err := lane.Save(reading, 1, block); err != nil {
+	random := rand.NewChaCha8([32]byte{1})
+	for range 16 { // a pack is less than 64 MiB
+		random.Read(block)
+		if _, err := lane.Save(reading, blob.Data, block); err != nil {
 			t.Fatal(err)
 		}
-		if slow.putting() || i == 4000 {
+		if slow.putting() {
 			break
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/tarn-backup/tarn/repo"
@@ -46,6 +47,7 @@ func (a *app) open(ctx context.Context) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer debug.FreeOSMemory() // hashing the password took 64 MiB
 	r, err := repo.Open(ctx, d, func() ([]byte, error) { return a.password(ctx) }, repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10)})
 	if err != nil {
 		d.Close()

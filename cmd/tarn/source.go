@@ -30,13 +30,14 @@ type leftoverLine struct {
 func newSource(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "source", Short: "Say how files are held still, and clean up after backups that were killed",
+		Example: "  tarn source list / /home\n  tarn source clean",
 		Long: `Say how files are held still while a backup reads them, and remove file system snapshots that killed backups left.
 docs/files-in-use.md explains it.`,
 	}
 	cmd.AddCommand(
 		&cobra.Command{Use: "list PATH...", Short: "Say from what each path would be read, and why", Example: `  tarn source list / /home`,
 			Args: cobra.MinimumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error { return a.sourceList(cmd.Context(), args) }},
-		&cobra.Command{Use: "clean", Short: "Remove file system snapshots that killed backups left", Args: cobra.NoArgs,
+		&cobra.Command{Use: "clean", Short: "Remove file system snapshots that killed backups left", Args: cobra.NoArgs, Example: "  tarn source clean",
 			Long: `Remove file system snapshots that killed backups left. Only those are touched that are proven to be tarn's, and whose backup is
 proven to be gone.`,
 			RunE: func(cmd *cobra.Command, args []string) error { return a.sourceClean(cmd.Context()) }},

@@ -39,7 +39,7 @@ func TestBytesText(t *testing.T) {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
-	for n := uint64(1); n < 1<<62; n = n*17/16 + 1 { // three digits that count, never a fourth
+	for n := uint64(1); n < 1<<62; n += n/16 + 1 { // three digits that count, never a fourth
 		if got := bytesText(n); n >= 1024 && len(strings.TrimLeft(strings.Fields(got)[0], "0")) > 4 {
 			t.Fatalf("%d: %q", n, got)
 		}

@@ -102,7 +102,7 @@ func NewDecompressor(n int) *Decompressor {
 
 // decompress returns the plaintext of a segment's body, which must have size bytes. It never allocates more than dst lacks to hold them.
 func (d *Decompressor) decompress(dst, body []byte, size int) ([]byte, error) {
-	if len(body) == 0 || size > index.SegmentSizeMax {
+	if len(body) == 0 || size < 0 || size > index.SegmentSizeMax {
 		return nil, fmt.Errorf("%w: segment of %d bytes for %d", seal.ErrCorrupt, len(body), size)
 	}
 	if cap(dst) < size {

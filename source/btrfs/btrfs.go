@@ -15,9 +15,6 @@ const Placeholder = 2
 // folder is the name of root's folder for snapshots at the top of a subvolume. Other users have their id behind it.
 const folder = ".tarn-snapshots"
 
-// ownerSuffix is what the file that marks a snapshot has behind the snapshot's name.
-const ownerSuffix = ".owner"
-
 // IsFolder reports whether an entry at the top of a subvolume is a folder for snapshots, of any user, by its name.
 func IsFolder(name string) bool {
 	if name == folder {
@@ -29,13 +26,6 @@ func IsFolder(name string) bool {
 	}
 	n, err := strconv.ParseUint(uid, 10, 32)
 	return err == nil && strconv.FormatUint(n, 10) == uid && n != 0
-}
-
-func folderOf(uid int) string {
-	if uid == 0 {
-		return folder
-	}
-	return folder + "-" + strconv.Itoa(uid)
 }
 
 // Provider makes snapshots of Btrfs subvolumes. Its zero value is ready.

@@ -17,25 +17,31 @@ import (
 	"github.com/tarn-backup/tarn/source/fssnap"
 )
 
+// ownerSuffix is what the file that marks a snapshot has behind the snapshot's name.
+const ownerSuffix = ".owner"
+
 // markSizeMax bounds what is read of a mark: a line that names the owner, a line with the UUID of the origin.
 const markSizeMax = 256
 
-// writeMark writes the mark of the snapshot name.
+// writeMark writes the mark of the snapshot name. It gets its name when it is whole, so that a crash leaves no half of one.
 func writeMark(folder *os.File, name string, origin uuid) error {
 	self, err := fssnap.Self()
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(folder.Name(), name+ownerSuffix)
-	fd, err := unix.Openat(int(folder.Fd()), name+ownerSuffix,
-		unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(int(folder.Fd()), ".", unix.O_WRONLY|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return fmt.Errorf("mark a snapshot: %w", &os.PathError{Op: "create", Path: path, Err: err})
 	}
 	f := os.NewFile(uintptr(fd), path)
-	_, err = fmt.Fprintf(f, "%s\n%s\n", self, origin)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("mark a snapshot: %w", errors.Join(err, removeMark(folder, name)))
+	defer f.Close()
+	if _, err := fmt.Fprintf(f, "%s\n%s\n", self, origin); err != nil {
+		return fmt.Errorf("mark a snapshot: %w", err)
+	}
+	whole := fmt.Sprintf("/proc/self/fd/%d", fd)
+	if err := unix.Linkat(unix.AT_FDCWD, whole, int(folder.Fd()), name+ownerSuffix, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return fmt.Errorf("mark a snapshot: %w", &os.PathError{Op: "link", Path: path, Err: err})
 	}
 	return nil
 }

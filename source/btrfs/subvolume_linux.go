@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -83,6 +84,14 @@ func openDirAt(dir *os.File, name string) (*os.File, error) {
 		return nil, &os.PathError{Op: "open", Path: filepath.Join(dir.Name(), name), Err: err}
 	}
 	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name)), nil
+}
+
+// folderOf names the folder for snapshots of a user.
+func folderOf(uid int) string {
+	if uid == 0 {
+		return folder
+	}
+	return folder + "-" + strconv.Itoa(uid)
 }
 
 // openFolder opens this user's folder for snapshots at the top of a subvolume. Errors wrap fs.ErrNotExist if there is none. A

@@ -8,11 +8,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/tarn-backup/tarn/source/live"
 )
-
-func resultSize(r live.Result) int64 { return r.Stat.Size }
 
 // disks are the file systems that captures are tried on.
 var disks = []string{"ext4", "ext4-128", "xfs", "btrfs", "tmpfs", "overlay"}

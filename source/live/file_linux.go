@@ -43,6 +43,7 @@ type File struct {
 	lease    *lease          // while it is held
 	asked    bool            // for a lease: never twice on one descriptor
 	looked   bool            // two looks were tried
+	cut      bool            // it has just lost bytes, and there is no more waiting for them to be written anew
 	armed    bool            // a change after the first look must show in the second
 	sum      *blake3.Hasher  // of what was read, if two looks are compared
 	copied   snapshot.Method // what a copy rests on
@@ -168,6 +169,8 @@ func (f *File) doubt() string {
 		return fmt.Sprintf("shrank to %d of %d bytes while it was read", f.off, f.size)
 	case f.rung == onLease && (f.last.Size != f.size || f.last.Mtim != f.first.Mtim):
 		return "changed while it was read, without being opened for writing" // O_RDONLY|O_TRUNC can do that
+	case f.cut:
+		return "was shortened a moment ago, again and again"
 	case f.rung == onLooks:
 		return f.difference()
 	}
@@ -268,6 +271,11 @@ func (f *File) unrest(st *Stat) time.Duration {
 	return restMin - age
 }
 
+// isCut reports whether the file has lost bytes a moment ago. It may be in the middle of being saved.
+func (f *File) isCut(st *Stat) bool {
+	return st.Size < f.seen && f.c.now().Sub(ctimeOf(st)).Abs() < restMin
+}
+
 // putOff ends the first pass for the file; in the second it waits, and reports whether it could.
 func (f *File) putOff(ctx context.Context, wait time.Duration) (bool, error) {
 	if f.pass == First {
@@ -282,6 +290,7 @@ func (f *File) rest(ctx context.Context) error {
 	f.seen = f.first.Size
 	for {
 		short := f.unrest(&f.first)
+		f.cut = f.isCut(&f.first)
 		if short <= 0 {
 			return nil
 		}

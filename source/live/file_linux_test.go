@@ -3,6 +3,7 @@ package live_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -255,6 +256,34 @@ func TestLog(t *testing.T) {
 	scribble(t, file, blocks*blockLen+8)
 	if r := end(t, f); r.State != snapshot.Appended || r.Stat.Size != blocks*blockLen+8 || r.Again {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestCutShort captures a file that is emptied just after it was opened, when there is no time to wait. It may be in the middle of being
+// saved.
+func TestCutShort(t *testing.T) {
+	for _, disk := range []string{"ext4", "xfs"} {
+		for _, size := range []int64{0, 5000} {
+			t.Run(fmt.Sprint(disk, " ", size), func(t *testing.T) {
+				dir := mount(t, disk)
+				file := writing(t, fresh(t, dir, "file"))
+				asked := false
+				c := newCapturer(t, live.Options{Settle: -1, Now: func() time.Time {
+					if asked {
+						return time.Now()
+					}
+					asked = true
+					if err := file.Truncate(size); err != nil {
+						t.Error(err)
+					}
+					return inAnHour()
+				}})
+				_, r, err := capture(t.Context(), c, openDir(t, dir), "file", live.Second)
+				if err != nil || r.State != snapshot.Torn || r.Stat.Size != size || r.Reason == "" {
+					t.Errorf("%+v, %v", r, err)
+				}
+			})
+		}
 	}
 }
 

@@ -83,10 +83,13 @@ func TestWriterDoesNotWait(t *testing.T) {
 	for i := range waits {
 		f := begin(t, c, dirfd, "file", live.First)
 		start := time.Now()
-		file, err := os.OpenFile(path, os.O_WRONLY, 0) // would last for 45 s if nobody let go
+		file, err := os.OpenFile(path, os.O_WRONLY, 0) // waits until the lease is let go
 		waits[i] = time.Since(start)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if waits[i] > patience {
+			t.Fatalf("a writer waited for %v", waits[i])
 		}
 		file.Close()
 		if r := end(t, f); !r.Later {
@@ -96,10 +99,10 @@ func TestWriterDoesNotWait(t *testing.T) {
 	}
 	slices.Sort(waits)
 	t.Logf("open for writing waited %v in the middle, %v at most", waits[len(waits)/2], waits[len(waits)-1])
-	if waits[len(waits)/2] > time.Second {
-		t.Error("a writer waited for too long")
-	}
 }
+
+// patience is far less than the 45 s after which the kernel takes a lease away, and far more than any machine needs.
+const patience = 20 * time.Second
 
 // TestManyLeases takes more leases than are given out at once, and opens all the files for writing at once.
 func TestManyLeases(t *testing.T) {
@@ -112,6 +115,7 @@ func TestManyLeases(t *testing.T) {
 		fresh(t, dir, fmt.Sprint(i))
 		files = append(files, begin(t, c, dirfd, fmt.Sprint(i), live.First))
 	}
+	start := time.Now()
 	opened := make(chan error)
 	for i := range count {
 		go func() {
@@ -126,6 +130,9 @@ func TestManyLeases(t *testing.T) {
 		if err := <-opened; err != nil {
 			t.Error(err)
 		}
+	}
+	if span := time.Since(start); span > patience {
+		t.Errorf("the writers waited for %v", span)
 	}
 	leased := 0
 	for _, f := range files {
@@ -301,12 +308,16 @@ func TestStopFromKeyboard(t *testing.T) {
 	if got := p.hear(); got != "lease true" {
 		t.Errorf("the lease that was let go: %s", got)
 	}
-	if got := p.hear(); got != "held" {
-		t.Errorf("said %q", got)
-	}
-	p.tell("finish")
-	if got := p.hear(); got != "lease false" {
-		t.Errorf("the lease after that: %s", got)
+	for rounds := 0; ; rounds++ { // it may take a moment until leases are given out again
+		if got := p.hear(); got != "held" {
+			t.Fatalf("said %q", got)
+		}
+		p.tell("finish")
+		if got := p.hear(); got == "lease false" {
+			break
+		} else if got != "stable false" || rounds > 10000 {
+			t.Fatalf("after being continued: %s", got)
+		}
 	}
 	if got := p.hear(); got != "held" {
 		t.Errorf("said %q", got)

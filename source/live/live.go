@@ -32,11 +32,11 @@ var (
 
 // Options bounds what a Capturer may spend on files in use. The zero value is right for a backup.
 type Options struct {
-	Settle time.Duration // of pauses in all; 0 is 30 s, less than 0 is none
-	Reread int64         // bytes read again in all; 0 is 8 GiB, less than 0 is none
-	Temp   string        // folder for copies made under SQLite's locks; empty is the system's
-	Clones []string      // folders in which clones may be made if the file's own can't be written, such as the user's cache
-	Now    func() time.Time
+	Settle time.Duration    // of pauses in all; 0 is 30 s, less than 0 is none
+	Reread int64            // bytes read again in all; 0 is 8 GiB, less than 0 is none
+	Temp   string           // folder for copies made under SQLite's locks; empty is the system's
+	Clones []string         // folders in which clones may be made if the file's own can't be written, such as the user's cache
+	Now    func() time.Time // the clock that file times are compared with; nil is time.Now
 }
 
 // Result is what became of one capture.

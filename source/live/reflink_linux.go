@@ -37,6 +37,7 @@ func (f *File) cloneAtRest(ctx context.Context) (bool, error) {
 			return false, fmt.Errorf("stat %q: %w", f.name, err)
 		}
 		short := f.unrest(&after)
+		f.cut = f.isCut(&after)
 		if short <= 0 {
 			return true, nil
 		}

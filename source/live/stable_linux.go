@@ -33,7 +33,7 @@ func (f *File) arm(ctx context.Context) error {
 		if err := f.look(&f.first); err != nil {
 			return fmt.Errorf("stat %q: %w", f.name, err)
 		}
-		f.size = f.first.Size
+		f.size, f.cut = f.first.Size, f.isCut(&f.first)
 		short := max(tooClose(&f.first, f.c.now()), f.unrest(&f.first))
 		if short <= 0 {
 			break

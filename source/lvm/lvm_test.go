@@ -3,14 +3,12 @@
 package lvm_test
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -253,7 +251,7 @@ func TestKill(t *testing.T) {
 			t.Setenv(folderVariable, folder)
 			random := rand.New(rand.NewPCG(9, uint64(i)))
 			left := 0
-			for n := range kills(t) {
+			for n := range fssnaptest.Kills(t, 4) {
 				delay := time.Duration(random.IntN(1000)) * time.Millisecond
 				fssnaptest.Kill(t, dir, n, func() { time.Sleep(delay) }) // no synchronisation, but the moment of the kill
 				fssnaptest.Quiet(t, "lv")
@@ -263,7 +261,7 @@ func TestKill(t *testing.T) {
 				}
 				write(t, filepath.Join(dir, "alive")) // the origin is not suspended
 			}
-			t.Logf("%d leftovers of %d kills", left, kills(t))
+			t.Logf("%d leftovers of %d kills", left, fssnaptest.Kills(t, 4))
 			if left == 0 {
 				t.Error("no kill left anything, so nothing was proven")
 			}
@@ -272,16 +270,6 @@ func TestKill(t *testing.T) {
 }
 
 const folderVariable = "TARN_TEST_LVM_FOLDER"
-
-// kills is how often each layout's backup is killed: TARN_TEST_KILLS, or 4.
-func kills(t *testing.T) int {
-	t.Helper()
-	n, err := strconv.Atoi(cmp.Or(os.Getenv("TARN_TEST_KILLS"), "4"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
 
 func write(t *testing.T, path string) {
 	t.Helper()

@@ -118,7 +118,7 @@ func TestKill(t *testing.T) {
 	dir := work(t, newPool(t))
 	random := rand.New(rand.NewPCG(11, 11))
 	left := 0
-	for n := range 6 {
+	for n := range fssnaptest.Kills(t, 6) {
 		delay := time.Duration(random.IntN(500)) * time.Millisecond
 		fssnaptest.Kill(t, dir, n, func() { time.Sleep(delay) }) // no synchronisation, but the moment of the kill
 		fssnaptest.Quiet(t, "zfs")
@@ -127,7 +127,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("snapshots left: %q", got)
 		}
 	}
-	t.Logf("%d leftovers of 6 kills", left)
+	t.Logf("%d leftovers of %d kills", left, fssnaptest.Kills(t, 6))
 	if left == 0 {
 		t.Error("no kill left anything, so nothing was proven")
 	}

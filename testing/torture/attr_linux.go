@@ -126,7 +126,8 @@ var hardTimes = []struct {
 	t    unix.Timespec
 }{
 	{"1901", unix.Timespec{Sec: -1 << 31}}, {"1969", unix.Timespec{Sec: -1, Nsec: 999_999_999}}, {"1969 early", unix.Timespec{Sec: -86400*365 + 1, Nsec: 1}},
-	{"1970", unix.Timespec{Nsec: 1}}, {"zero", unix.Timespec{}}, {"2038", unix.Timespec{Sec: 1<<31 - 1, Nsec: 999_999_999}}, {"2038 after", unix.Timespec{Sec: 1 << 31}},
+	{"1970", unix.Timespec{Nsec: 1}}, {"zero", unix.Timespec{}}, {"2038", unix.Timespec{Sec: 1<<31 - 1, Nsec: 999_999_999}},
+	{"2038 after", unix.Timespec{Sec: 1 << 31}},
 	{"2106 after", unix.Timespec{Sec: 1<<32 + 5, Nsec: 5}}, {"2446", unix.Timespec{Sec: 1<<34 - 1<<31 - 1, Nsec: 999_999_999}},
 	{"nanosecond", unix.Timespec{Sec: 1_600_000_000, Nsec: 1}}, {"billion", unix.Timespec{Sec: 1_000_000_000}},
 }

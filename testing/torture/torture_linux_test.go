@@ -119,7 +119,8 @@ func renumber(path string) error {
 
 // deepChange changes the file at the bottom, past PATH_MAX.
 func deepChange(path string) error {
-	return exec.Command("find", path, "-name", "bottom", "-execdir", "sh", "-c", `touch -r "$1" ../time; echo x >"$1"; touch -r ../time "$1"; rm ../time`, "sh", "{}", ";").Run()
+	script := `touch -r "$1" ../time; echo x >"$1"; touch -r ../time "$1"; rm ../time`
+	return exec.Command("find", path, "-name", "bottom", "-execdir", "sh", "-c", script, "sh", "{}", ";").Run()
 }
 
 // A comparison that can't fail proves nothing.

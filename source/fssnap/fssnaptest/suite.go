@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,20 @@ func Kill(t *testing.T, dir string, n int, wait func()) {
 	}
 	io.Copy(io.Discard, out)
 	cmd.Wait()
+}
+
+// Kills is how often a test kills: TARN_TEST_KILLS, or the number given.
+func Kills(t testing.TB, usually int) int {
+	t.Helper()
+	text, ok := os.LookupEnv("TARN_TEST_KILLS")
+	if !ok {
+		return usually
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Clean removes all leftovers as the next backup does, and fails if any is doubted, or is still there afterwards. It returns how
