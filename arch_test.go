@@ -41,6 +41,7 @@ var edges = map[string]map[string]string{
 
 	"backup": {
 		"blob": "saves blobs", "chunker": "cuts contents", "snapshot": "makes trees", "source": "reads folders", "source/live": "captures files"},
+	"fusefs":  {"blob": "loads blobs", "snapshot": "reads trees"},
 	"restore": {"blob": "loads blobs", "snapshot": "reads trees"},
 
 	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},

@@ -87,14 +87,3 @@ func (c *segmentCache) fill(s *segment, fetch func() ([]byte, error)) {
 		delete(c.known, last.key)
 	}
 }
-
-// drop forgets everything.
-func (c *segmentCache) drop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for e := c.order.Front(); e != nil; e = e.Next() {
-		delete(c.known, e.Value.(*segment).key)
-	}
-	c.order.Init()
-	c.size = 0
-}

@@ -102,7 +102,7 @@ func TestBadTrees(t *testing.T) {
 		"order of parts that are known": {func(b *backup) *snapshot.Node {
 			first, second := b.raw(nodes("a", "c")), b.raw(nodes("b"))
 			good := folder("good", 1, b.list(second, b.raw(nodes("d"))))
-			return b.dir("x", folder("bad", 1, b.list(first, second)), good, folder("other", 0, first))
+			return b.dir("x", folder("alone", 0, first), folder("bad", 1, b.list(first, second)), good)
 		}, `x/bad: folder entry "b" comes after "c"`},
 		"nameless": {func(b *backup) *snapshot.Node { return folder("x", 0, b.raw(nodes(""))) }, `entry "" comes after`},
 		"parent":   {func(b *backup) *snapshot.Node { return folder("x", 0, b.raw(nodes(".."))) }, "no file can have this name"},
@@ -254,4 +254,59 @@ func indexObject(keys *seal.Keys, p *index.Pack) []byte {
 	s := keys.NewSealer(seal.Index, nil, plain)
 	s.Append(plain)
 	return s.Finish(index.AppendList(nil, []index.Listed{p.Listed()}), 0)
+}
+
+// TestWrongBlobInAPack has a pack that is sealed well and whose directory names a blob that is not in it, as a broken writer
+// would make it.
+func TestWrongBlobInAPack(t *testing.T) {
+	s := memory.New()
+	r := create(t, s)
+	plain := []byte("some words, other words")
+	wrong := r.ID(blob.Data, []byte("neither"))
+	w := pack.NewWriter(r.SealKeys(), blob.Session{1}, make([]byte, 0, 1<<20))
+	w.Append(pack.NewCompressor(pack.Off).Compress(plain), []index.Entry{
+		{ID: r.ID(blob.Data, plain[:10]), Kind: blob.Data, Length: 10}, {ID: wrong, Kind: blob.Data, Length: uint32(len(plain) - 10)}})
+	data, _ := w.Finish()
+	object := hashed(t, s, "data/", data)
+	name := object[len("data/"):]
+	if err := s.Remove(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+	object = "data/" + name[:2] + "/" + name
+	if err := s.Put(t.Context(), object, data); err != nil {
+		t.Fatal(err)
+	}
+	for _, needed := range []bool{false, true} {
+		if needed {
+			b := begin(t, r)
+			b.commit(b.dir("", &snapshot.Node{Name: "x", Type: snapshot.File, Size: 13,
+				Content: snapshot.Content{Elements: []snapshot.Element{{ID: wrong, Length: 13}}}}), 1)
+		}
+		found, _ := run(t, open(t, s), check.Options{ReadData: true})
+		text := fmt.Sprint(found)
+		if !finds(found, object) || !strings.Contains(text, "the bytes are others") || !strings.Contains(text, "1 of its 2 blobs can't be read") {
+			t.Errorf("got %v", found)
+		}
+		if strings.Contains(text, "error: snapshots/") != needed {
+			t.Errorf("needed %v: %v", needed, found)
+		}
+	}
+}
+
+// TestWrongName has objects that are whole and are stored under another one's name.
+func TestWrongName(t *testing.T) {
+	s, _ := small(t, 1)
+	all := objects(t, s)
+	wrong := strings.Repeat("0123456789abcdef", 4)
+	for _, folder := range []string{"data/", "index/", "snapshots/", "keys/", "trash/", "wait/"} {
+		l := newLayered(s)
+		name := folder + wrong
+		if folder == "data/" {
+			name = "data/01/" + wrong
+		}
+		l.set(name, all[names(all, folder)[0]])
+		if found, _ := run(t, open(t, l), check.Options{ReadData: true}); !finds(found, name) {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
 }

@@ -258,8 +258,8 @@ const (
 )
 
 // unrest says how long to wait until the file, as st shows it, has rested.
-func (f *File) unrest(st *Stat) time.Duration {
-	age := f.c.now().Sub(ctimeOf(st))
+func (f *File) unrest(st *Stat, now time.Time) time.Duration {
+	age := now.Sub(ctimeOf(st))
 	switch {
 	case age <= -restMin: // farther in the future than a tick: a clock that was set back
 		return 0
@@ -272,8 +272,8 @@ func (f *File) unrest(st *Stat) time.Duration {
 }
 
 // isCut reports whether the file has lost bytes a moment ago. It may be in the middle of being saved.
-func (f *File) isCut(st *Stat) bool {
-	return st.Size < f.seen && f.c.now().Sub(ctimeOf(st)).Abs() < restMin
+func (f *File) isCut(st *Stat, now time.Time) bool {
+	return st.Size < f.seen && now.Sub(ctimeOf(st)).Abs() < restMin
 }
 
 // putOff ends the first pass for the file; in the second it waits, and reports whether it could.
@@ -289,8 +289,9 @@ func (f *File) putOff(ctx context.Context, wait time.Duration) (bool, error) {
 func (f *File) rest(ctx context.Context) error {
 	f.seen = f.first.Size
 	for {
-		short := f.unrest(&f.first)
-		f.cut = f.isCut(&f.first)
+		now := f.c.now()
+		short := f.unrest(&f.first, now)
+		f.cut = f.isCut(&f.first, now)
 		if short <= 0 {
 			return nil
 		}

@@ -28,16 +28,24 @@ func (f *File) worn() bool {
 	return errno == 0 && head.mapped > extentsMax
 }
 
-// cloneAtRest clones the file when it has rested. It reports whether that could be done.
+// cloneAtRest clones the file when it has rested. It reports whether that could be done. Cloning keeps writers out, perhaps for long,
+// so the time that counts is that before it: a file that was emptied may stay so because of us.
 func (f *File) cloneAtRest(ctx context.Context) (bool, error) {
-	for f.clone() {
+	for {
+		now := f.c.now()
+		if !f.clone() {
+			return false, nil
+		}
 		f.rung, f.sum = onClone, nil
-		var after Stat // the one before doesn't know of a change since, such as being emptied
+		var after Stat
 		if err := fstat(f.fd, &after); err != nil {
 			return false, fmt.Errorf("stat %q: %w", f.name, err)
 		}
-		short := f.unrest(&after)
-		f.cut = f.isCut(&after)
+		if after.Ctim != f.first.Ctim {
+			now = ctimeOf(&after) // just changed, whatever the clock says
+		}
+		short := f.unrest(&after, now)
+		f.cut = f.isCut(&after, now)
 		if short <= 0 {
 			return true, nil
 		}
@@ -46,7 +54,6 @@ func (f *File) cloneAtRest(ctx context.Context) (bool, error) {
 		}
 		f.closeSource()
 	}
-	return false, nil
 }
 
 // clone makes Read read a clone of the file as it is now. It reports whether that could be done.

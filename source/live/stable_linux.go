@@ -33,8 +33,9 @@ func (f *File) arm(ctx context.Context) error {
 		if err := f.look(&f.first); err != nil {
 			return fmt.Errorf("stat %q: %w", f.name, err)
 		}
-		f.size, f.cut = f.first.Size, f.isCut(&f.first)
-		short := max(tooClose(&f.first, f.c.now()), f.unrest(&f.first))
+		now := f.c.now()
+		f.size, f.cut = f.first.Size, f.isCut(&f.first, now)
+		short := max(tooClose(&f.first, now), f.unrest(&f.first, now))
 		if short <= 0 {
 			break
 		}

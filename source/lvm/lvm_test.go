@@ -309,15 +309,16 @@ func TestNeverRemovesOthers(t *testing.T) {
 				}
 				fssnaptest.Run(t, "lvcreate", append(args, group+"/origin")...)
 			}
-			make(name("1"))                                              // no tags
-			make(name("2"), gone)                                        // half of the tags
-			make(name("3"), gone, "tarn.origin=xxxxxx-xxxx")             // the tag of another origin
-			make("tarn-mine", gone, "tarn.origin="+origin)               // a name that is not ours
-			make(name("4")[:48]+"11111111", gone, "tarn.origin="+origin) // a name made for another origin
+			make(name("1"))                                                                          // no tags
+			make(name("2"), gone)                                                                    // half of the tags
+			make(name("3"), gone, "tarn.origin=xxxxxx-xxxx")                                         // the tag of another origin
+			make("tarn-mine", gone, "tarn.origin="+origin)                                           // a name that is not ours
+			make(name("4")[:48]+"11111111", gone, "tarn.origin="+origin)                             // a name made for another origin
+			tags := []string{"-n", name("5"), "--addtag", gone, "--addtag", "tarn.origin=" + origin} // no snapshot at all
 			if l.kind == fssnap.LVMThin {
-				fssnaptest.Run(t, "lvcreate", "-V", "8M", "-T", group+"/pool", "-n", name("5"), "--addtag", gone, "--addtag", "tarn.origin="+origin) // no snapshot
+				fssnaptest.Run(t, "lvcreate", append(tags, "-V", "8M", "-T", group+"/pool")...)
 			} else {
-				fssnaptest.Run(t, "lvcreate", "-Wn", "-L", "4M", "-n", name("5"), "--addtag", gone, "--addtag", "tarn.origin="+origin, group)
+				fssnaptest.Run(t, "lvcreate", append(tags, "-Wn", "-L", "4M", group)...)
 			}
 			make(name("6"), gone, "tarn.origin="+origin) // ours
 			before := strings.Fields(volumes(t))

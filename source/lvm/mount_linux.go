@@ -46,7 +46,8 @@ func mountNowhere(device, fsType string, options []string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w%s", device, err, complaint(fs))
 	}
-	const attributes = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOATIME
+	const attributes = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC |
+		unix.MOUNT_ATTR_NOATIME
 	mount, _, errno := unix.Syscall(unix.SYS_FSMOUNT, uintptr(fs), unix.FSMOUNT_CLOEXEC, attributes)
 	if errno != 0 {
 		return nil, fmt.Errorf("mount %s: %w", device, errno)

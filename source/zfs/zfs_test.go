@@ -146,12 +146,20 @@ func TestNeverRemovesOthers(t *testing.T) {
 	data, copied := pool+"/data", pool+"/copy"
 	guid := strings.TrimSpace(fssnaptest.Run(t, "zfs", "get", "-H", "-p", "-o", "value", "guid", data))
 	owner, origin := "tarn:owner=00000000-0000-0000-0000-000000000000.1.1.1", "tarn:origin="+guid
-	fssnaptest.Run(t, "zfs", "snapshot", name(data, "1"))                                                                        // no properties
-	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, name(data, "2"))                                                           // half of them
-	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, "-o", "tarn:origin=12345", name(data, "3"))                                // of another dataset
-	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, "-o", origin, data+"@tarn-mine")                                           // not our name
-	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, "-o", origin, strings.TrimSuffix(name(data, "4"), real.Origin)+"11111111") // name of another origin
-	fssnaptest.Run(t, "zfs", "snapshot", "-o", owner, "-o", origin, name(data, "6"))                                             // ours
+	snapshot := func(name string, properties ...string) {
+		t.Helper()
+		args := []string{"snapshot"}
+		for _, property := range properties {
+			args = append(args, "-o", property)
+		}
+		fssnaptest.Run(t, "zfs", append(args, name)...)
+	}
+	snapshot(name(data, "1"))                                                            // no properties
+	snapshot(name(data, "2"), owner)                                                     // half of them
+	snapshot(name(data, "3"), owner, "tarn:origin=12345")                                // of another dataset
+	snapshot(data+"@tarn-mine", owner, origin)                                           // not our name
+	snapshot(strings.TrimSuffix(name(data, "4"), real.Origin)+"11111111", owner, origin) // a name for another origin
+	snapshot(name(data, "6"), owner, origin)                                             // ours
 	// A replica of it is somebody's backup, although it has the same name and the same properties.
 	fssnaptest.Run(t, "sh", "-c", "zfs send -p "+name(data, "6")+" | zfs receive -u "+copied)
 	// Properties that come from the dataset are not its own.

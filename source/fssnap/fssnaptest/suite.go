@@ -158,8 +158,8 @@ func Still(t *testing.T, p fssnap.Provider, w Writers, runs int) (sum Counts) {
 // holdVariable names the folder that a child process is to hold.
 const holdVariable = "FSSNAPTEST_HOLD"
 
-// Child is to be called first by the test that Kill starts again in a process of its own. It returns at once in the parent. In the child it
-// takes snapshots over and over, each released but for those that the kill comes before, and never returns.
+// Child is to be called first by the test that Kill starts again in a process of its own. It returns at once in the parent. In
+// the child it takes and releases snapshots over and over, and never returns.
 func Child(t *testing.T, p fssnap.Provider) {
 	t.Helper()
 	dir := os.Getenv(holdVariable)
@@ -181,8 +181,8 @@ func Child(t *testing.T, p fssnap.Provider) {
 	}
 }
 
-// Kill runs the calling test in a child process, which takes and releases snapshots of what holds dir, and kills the child at a moment chosen by
-// n: some microseconds after it said for the nth time that it takes, or holds, a snapshot.
+// Kill runs the calling test in a child process, which takes and releases snapshots of what holds dir, and kills the child when
+// wait returns, which is called when the child has said one to four times, chosen by n, that it takes or holds a snapshot.
 func Kill(t *testing.T, dir string, n int, wait func()) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$")
