@@ -21,6 +21,7 @@ type assembler struct {
 	levels   []level
 	spare    []*snapshot.TreeBuilder
 	loose    []snapshot.Node // entries of the first level, if that has no tree
+	dropped  map[string]bool // files of databases that a restore does not need, so that the settler does not take them for new
 	users    map[uint32]string
 	groups   map[uint32]string
 	every    time.Duration
@@ -35,7 +36,7 @@ type level struct {
 }
 
 func newAssembler(store Store, o *Options, p *Progress) *assembler {
-	a := &assembler{store: store, lane: store.Lane(), progress: p, users: map[uint32]string{}, groups: map[uint32]string{},
+	a := &assembler{store: store, lane: store.Lane(), progress: p, dropped: map[string]bool{}, users: map[uint32]string{}, groups: map[uint32]string{},
 		every: o.PartialEvery, last: time.Now()}
 	rec := o.Record
 	a.record = &rec
@@ -52,7 +53,7 @@ func newAssembler(store Store, o *Options, p *Progress) *assembler {
 // looseAssembler returns an assembler that collects the entries at the first level, and counts into a's record.
 func (a *assembler) looseAssembler(o *Options) *assembler {
 	b := newAssembler(a.store, o, a.progress)
-	b.record, b.levels[0].tree = a.record, nil
+	b.record, b.levels[0].tree, b.dropped = a.record, nil, a.dropped
 	return b
 }
 
@@ -102,6 +103,9 @@ func (a *assembler) finish(ctx context.Context) error {
 func (a *assembler) add(ctx context.Context, it *item) error {
 	switch it.kind {
 	case itemGone:
+		if it.set != nil && it.set.taken {
+			a.dropped[it.path()] = true
+		}
 		return nil
 	case itemEnter:
 		return a.enter(ctx, it)

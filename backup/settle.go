@@ -166,14 +166,12 @@ func (s *settler) arrivals(ctx context.Context, l *look, arrived map[uint64]stri
 		if left, ok := w.tagged(sub, names); ok {
 			names = left
 		}
-		names = slices.DeleteFunc(names, func(name string) bool { _, ok := slices.BinarySearch(have, name); return ok })
+		names = slices.DeleteFunc(names, func(name string) bool {
+			_, ok := slices.BinarySearch(have, name)
+			return ok || s.assembler.dropped[strings.TrimSuffix(l.path, "/")+"/"+name]
+		})
 		w.number, w.base, w.device = l.number, l.base, l.limit
-		for _, name := range names {
-			if err := w.listed(sub, name, l.fs, nil); err != nil {
-				return err
-			}
-		}
-		return nil
+		return w.each(sub, names, l.fs)
 	}, a)
 	if err != nil {
 		return nil, err

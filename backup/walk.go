@@ -143,6 +143,11 @@ func (w *walker) entries(dir *folder, fs source.FileSystem) error {
 	if left, ok := w.tagged(dir, names); ok {
 		names = left
 	}
+	return w.each(dir, names, fs)
+}
+
+// each goes through entries of a folder.
+func (w *walker) each(dir *folder, names []string, fs source.FileSystem) error {
 	sets := newSets(names)
 	for _, name := range names {
 		if err := w.listed(dir, name, fs, sets[name]); err != nil {

@@ -21,6 +21,7 @@ type View struct {
 	Trashed   map[blob.Name]bool        // packs named in trash
 	Objects   map[blob.Name][]blob.Name // index objects, and the packs that each names
 	Unindexed []blob.Name               // live packs that no index object names; their directories were read
+	orphans   []*index.Pack             // what those hold
 	Damaged   map[blob.Name]error       // live packs whose directories can't be read
 	Warnings  []error                   // damaged index or trash objects
 }
@@ -60,7 +61,9 @@ func (r *Repo) TakeView(ctx context.Context) (*View, error) {
 				return nil, ctx.Err()
 			}
 			v.Damaged[n] = err
+			continue
 		}
+		v.orphans = append(v.orphans, p)
 	}
 	return v, nil
 }

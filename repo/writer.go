@@ -90,7 +90,18 @@ func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) 
 	}
 	w.buffers = make(chan []byte, uploadsMax+2)
 	w.data.writer, w.meta.writer = w, w
-	return w, nil
+	return w, w.adopt(ctx)
+}
+
+// adopt puts packs into the index that a session which was interrupted left in none.
+func (w *Writer) adopt(ctx context.Context) error {
+	for _, p := range w.view.orphans {
+		if err := w.packed(ctx, p); err != nil {
+			return err
+		}
+	}
+	w.view.orphans = nil
+	return nil
 }
 
 // buffer returns room for a pack.

@@ -381,3 +381,32 @@ func ExampleWalk() {
 	// symlink vmlinuz
 	// <nil>
 }
+
+// TestElementsLost loses each list of a long content in turn: the elements come in order, and none comes after the error.
+func TestElementsLost(t *testing.T) {
+	s := newStore()
+	c := content(t, s.lists(256), 1000)
+	if c.Depth < 2 {
+		t.Fatalf("depth %d", c.Depth)
+	}
+	for lost := range s.blobs {
+		s.gone = map[blob.ID]bool{lost: true}
+		i, failed := 0, false
+		for e, err := range snapshot.Elements(context.Background(), s, c) {
+			switch {
+			case failed:
+				t.Fatalf("%+v comes after the error", e)
+			case err != nil:
+				if failed = true; !errors.Is(err, errGone) {
+					t.Errorf("got %v", err)
+				}
+			case e != element(i):
+				t.Fatalf("element %d is %+v", i, e)
+			}
+			i++
+		}
+		if !failed {
+			t.Error("no error")
+		}
+	}
+}

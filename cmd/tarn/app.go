@@ -44,6 +44,13 @@ func newStream(f *os.File) stream {
 	return s
 }
 
+// flush writes what is buffered; an error comes up again at the end.
+func (s *stream) flush() {
+	if s.Writer != nil {
+		s.Flush()
+	}
+}
+
 // width is how many columns a line has.
 func (s *stream) width() int {
 	if w, _, err := term.GetSize(int(s.file.Fd())); err == nil && w > 0 {
@@ -91,6 +98,7 @@ func (a *app) warnf(format string, args ...any) {
 func (a *app) sayf(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.stdout.flush() // both may go to one terminal
 	a.eraseLocked()
 	fmt.Fprintf(a.stderr, format, args...)
 	a.stderr.Flush()

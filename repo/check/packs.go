@@ -65,8 +65,9 @@ func (c *checker) packs(ctx context.Context) error {
 		}
 	}
 	if n := len(c.view.Unindexed); n > 0 && len(bad) == 0 {
-		c.found(Finding{Severity: Warning, Object: packPath(c.view.Unindexed[0]), Problem: fmt.Sprintf("no index object names this pack (%d such packs)", n),
-			Effect: "a backup is running or was interrupted; what they hold was read from themselves"})
+		c.found(Finding{Severity: Warning, Object: packPath(c.view.Unindexed[0]),
+			Problem: fmt.Sprintf("no index object names this pack (%d such packs)", n),
+			Effect:  "a backup is running or was interrupted; what they hold was read from themselves"})
 	}
 	for _, err := range c.view.Warnings {
 		text := err.Error()
@@ -299,8 +300,9 @@ func (c *checker) compareKinds() {
 			}
 		}
 		if wrong > 0 {
-			c.found(Finding{Severity: Error, Object: packPath(info.Name), Problem: fmt.Sprintf("%d of its blobs are of another kind than the snapshots say", wrong),
-				Effect: "they may be lost by a prune"})
+			c.found(Finding{Severity: Error, Object: packPath(info.Name),
+				Problem: fmt.Sprintf("%d of its blobs are of another kind than the snapshots say", wrong),
+				Effect:  "they may be lost by a prune"})
 		}
 	}
 }

@@ -42,8 +42,8 @@ func capture(ctx context.Context, c *live.Capturer, dirfd int, name string, pass
 	}
 }
 
-// readAll reads in small steps and, two times out of three, as slowly as if it had to wait for somebody, so that much can happen in
-// between.
+// readAll reads in small steps and, two times out of three, as slowly as if it had to wait for somebody, so that much can
+// happen in between.
 func readAll(f io.Reader) ([]byte, error) {
 	var data []byte
 	buf := make([]byte, 16<<10)

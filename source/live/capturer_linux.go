@@ -50,7 +50,8 @@ func traitsOf(magic int64) traits {
 	return traits{}
 }
 
-// New returns a Capturer, and starts the goroutine that lets go of leases when somebody wants to write. The caller must Close it.
+// New returns a Capturer, and starts the goroutine that lets go of leases when somebody wants to write. The caller must
+// Close it.
 func New(o Options) (*Capturer, error) {
 	c := &Capturer{
 		budget: newBudget(o),
@@ -75,9 +76,9 @@ func (c *Capturer) Close() error {
 	return nil
 }
 
-// Open opens one file of the folder dirfd, which must stay open until the File is closed, and holds it still as well as the file
-// system can. Name is one path element. The file is not reopened by name, so the result is about one inode whatever happens to
-// the folder.
+// Open opens one file of the folder dirfd, which must stay open until the File is closed, and holds it still as well as
+// the file system can. Name is one path element. The file is not reopened by name, so the result is about one inode
+// whatever happens to the folder.
 func (c *Capturer) Open(ctx context.Context, dirfd int, name string, pass Pass) (*File, error) {
 	f, err := c.open(ctx, dirfd, name, pass)
 	if err != nil {

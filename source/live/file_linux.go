@@ -37,6 +37,7 @@ type File struct {
 	last  Stat  // the look after it
 	size  int64 // bytes to read
 	seen  int64 // the size at Open
+	most  int64 // the largest size seen
 	off   int64 // bytes read
 
 	rung     rung
@@ -68,8 +69,8 @@ func (f *File) Stat() Stat { return f.first }
 // Size is the number of bytes that Read will return in all, if the file does not shrink and no lease is broken.
 func (f *File) Size() int64 { return f.size }
 
-// Read reads on. It never reads past the size that the file had when reading began. It ends early when what was read has become
-// worth nothing; that is no error, and Finish says what to do.
+// Read reads on. It never reads past the size that the file had when reading began. It ends early when what was read has
+// become worth nothing; that is no error, and Finish says what to do.
 func (f *File) Read(p []byte) (int, error) {
 	if f.ended {
 		return 0, io.EOF
@@ -206,7 +207,8 @@ func (f *File) again() bool {
 	return true
 }
 
-// Restart begins anew after a result with Again: it waits for the pause, holds the same file again and goes back to its start.
+// Restart begins anew after a result with Again: it waits for the pause, holds the same file again and goes back to its
+// start.
 func (f *File) Restart(ctx context.Context) error {
 	if err := wait(ctx, f.pause); err != nil {
 		return err
@@ -249,8 +251,8 @@ func (f *File) takeLease() bool {
 	return true
 }
 
-// Between two steps of being saved, such as after it was emptied, a file may be closed, or be cloned, and all the same not be what
-// anybody wants to keep. So its last change must be some time ago.
+// Between two steps of being saved, such as after it was emptied, a file may be closed, or be cloned, and all the same
+// not be what anybody wants to keep. So its last change must be some time ago.
 const (
 	restMin   = 200 * time.Millisecond
 	restEmpty = 10 * time.Second // in the first pass, of an empty file
@@ -260,12 +262,13 @@ const (
 // unrest says how long to wait until the file, as st shows it, has rested.
 func (f *File) unrest(st *Stat, now time.Time) time.Duration {
 	age := now.Sub(ctimeOf(st))
+	f.most = max(f.most, st.Size)
 	switch {
 	case age <= -restMin: // farther in the future than a tick: a clock that was set back
 		return 0
 	case f.pass == First && st.Size == 0 && age < restEmpty:
 		return restEmpty - age
-	case f.tries >= triesMax, f.tries >= triesRest && st.Size > 0 && st.Size >= f.seen:
+	case f.tries >= triesMax, f.tries >= triesRest && st.Size > 0 && st.Size >= f.most:
 		return 0
 	}
 	return restMin - age
@@ -273,7 +276,7 @@ func (f *File) unrest(st *Stat, now time.Time) time.Duration {
 
 // isCut reports whether the file has lost bytes a moment ago. It may be in the middle of being saved.
 func (f *File) isCut(st *Stat, now time.Time) bool {
-	return st.Size < f.seen && now.Sub(ctimeOf(st)).Abs() < restMin
+	return st.Size < f.most && now.Sub(ctimeOf(st)).Abs() < restMin
 }
 
 // putOff ends the first pass for the file; in the second it waits, and reports whether it could.

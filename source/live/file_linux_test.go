@@ -259,8 +259,8 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestCutShort captures a file that is emptied just after it was opened, when there is no time to wait. It may be in the middle of being
-// saved.
+// TestCutShort captures a file that is emptied just after it was opened, when there is no time to wait. It may be in the
+// middle of being saved.
 func TestCutShort(t *testing.T) {
 	for _, disk := range []string{"ext4", "xfs"} {
 		for _, size := range []int64{0, 5000} {

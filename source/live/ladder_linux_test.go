@@ -58,8 +58,9 @@ func (y *tally) with(start string) (n int) {
 	return n
 }
 
-// allowed says which verdicts a state with a method may have for a kind of writer. A clone and two equal looks are one moment, which
-// may lie between two writes; a lease is refused while the file is open for being saved, so what it gives is complete.
+// allowed says which verdicts a state with a method may have for a kind of writer. A clone and two equal looks are one
+// moment, which may lie between two writes; a lease is refused while the file is open for being saved, so what it gives
+// is complete.
 func allowed(kind string, method snapshot.Method, v verdict) bool {
 	switch {
 	case v == complete:
@@ -118,8 +119,8 @@ func (y *tally) judge(t *testing.T, name string, data []byte, r live.Result) {
 	}
 }
 
-// TestLadder captures files that are being saved all the time, by all rungs and in both passes, and believes only what the files say
-// of themselves. A reader that looks before and after, as other tools do, must be caught at the same files.
+// TestLadder captures files that are being saved all the time, by all rungs and in both passes, and believes only what
+// the files say of themselves. A reader that looks before and after, as other tools do, must be caught at the same files.
 func TestLadder(t *testing.T) {
 	span := 4 * time.Second
 	if testing.Short() {
@@ -274,8 +275,8 @@ func TestWriteInFlight(t *testing.T) {
 	}
 }
 
-// TestLeaseAlone lets the clock run an hour ahead, so that every file seems to be at rest and a lease is asked for at any moment. What
-// is captured by lease must be complete all the same.
+// TestLeaseAlone lets the clock run an hour ahead, so that every file seems to be at rest and a lease is asked for at any
+// moment. What is captured by lease must be complete all the same.
 func TestLeaseAlone(t *testing.T) {
 	span := 2 * time.Second
 	if testing.Short() {

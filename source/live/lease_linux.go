@@ -21,8 +21,8 @@ type lease struct {
 	place int // in keeper.held, -1 once it has ended
 }
 
-// keeper holds the leases of all readers, and lets go of those that somebody waits for. It does so in a goroutine of its own, since
-// a reader may be held up for long between two reads by what it does with the bytes.
+// keeper holds the leases of all readers, and lets go of those that somebody waits for. It does so in a goroutine of its
+// own, since a reader may be held up for long between two reads by what it does with the bytes.
 type keeper struct {
 	pid    int
 	broken chan os.Signal // capacity 1: one that waits to be read stands for all that come after it
@@ -44,8 +44,9 @@ func newKeeper() *keeper {
 		quit:   make(chan struct{}),
 		done:   make(chan struct{}),
 	}
-	// SIGIO is what the kernel sends unless told otherwise (F_SETSIG). A real-time signal would be queued for each lease and say which
-	// it is about; but Go doesn't pass that on, the queue can be full, and asking for it costs a system call per file.
+	// SIGIO is what the kernel sends unless told otherwise (F_SETSIG). A real-time signal would be queued for each lease
+	// and say which it is about; but Go doesn't pass that on, the queue can be full, and asking for it costs a system
+	// call per file.
 	signal.Notify(k.broken, unix.SIGIO)
 	if !signal.Ignored(unix.SIGTSTP) {
 		signal.Notify(k.stop, unix.SIGTSTP)
@@ -67,8 +68,8 @@ func (k *keeper) close() {
 
 // take asks for a lease on fd. It must be called once only for a descriptor.
 func (k *keeper) take(fd int) (*lease, error) {
-	// The owner must be set before the lease: taking it makes the calling thread the owner if there is none, and the signal would be
-	// lost with that thread.
+	// The owner must be set before the lease: taking it makes the calling thread the owner if there is none, and the
+	// signal would be lost with that thread.
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETOWN, k.pid); err != nil {
 		return nil, err
 	}
@@ -155,17 +156,18 @@ func (k *keeper) letGoOfAll() {
 	}
 }
 
-// suspend lets go of all leases before the process is stopped from the keyboard: while it is, a program that wants to write would
-// wait for the kernel to lose patience, which takes 45 s.
+// suspend lets go of all leases before the process is stopped from the keyboard: while it is, a program that wants to
+// write would wait for the kernel to lose patience, which takes 45 s.
 func (k *keeper) suspend() {
-	// The group of a session's leader has no shell that could continue it. The kernel doesn't stop such a group from the keyboard.
+	// The group of a session's leader has no shell that could continue it. The kernel doesn't stop such a group from the
+	// keyboard.
 	if sid, err := unix.Getsid(0); err != nil || sid == unix.Getpgrp() {
 		return
 	}
 	k.letGoOfAll()
 	runtime.LockOSThread()
-	// SIGSTOP, since the runtime keeps its handler for SIGTSTP once it was asked for. To this very thread: the process is stopped, and
-	// continued, before the call returns.
+	// SIGSTOP, since the runtime keeps its handler for SIGTSTP once it was asked for. To this very thread: the process is
+	// stopped, and continued, before the call returns.
 	_ = unix.Tgkill(k.pid, unix.Gettid(), unix.SIGSTOP)
 	runtime.UnlockOSThread()
 	k.mu.Lock()

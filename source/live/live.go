@@ -12,8 +12,8 @@ import (
 // Pass says how often a file is being looked at.
 type Pass uint8
 
-// The passes of a backup. First never waits: what is busy is put off with [ErrLater]. Second comes after all other files, waits and
-// reads again within the budgets of [Options], and always ends with a result.
+// The passes of a backup. First never waits: what is busy is put off with [ErrLater]. Second comes after all other files,
+// waits and reads again within the budgets of [Options], and always ends with a result.
 const (
 	First  Pass = 1
 	Second Pass = 2
@@ -25,8 +25,8 @@ var (
 	ErrLater = errors.New("in use, to be taken up later")
 	// ErrNotRegular is wrapped when the name is no regular file (any more): a folder, symlink, FIFO, socket or device.
 	ErrNotRegular = errors.New("not a regular file")
-	// ErrNotSQLite is wrapped by OpenSet when the file is no SQLite database that can be taken with its companions. It is to be
-	// taken as a file.
+	// ErrNotSQLite is wrapped by OpenSet when the file is no SQLite database that can be taken with its companions. It is
+	// to be taken as a file.
 	ErrNotSQLite = errors.New("not a SQLite database")
 )
 

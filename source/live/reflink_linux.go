@@ -28,8 +28,8 @@ func (f *File) worn() bool {
 	return errno == 0 && head.mapped > extentsMax
 }
 
-// cloneAtRest clones the file when it has rested. It reports whether that could be done. Cloning keeps writers out, perhaps for long,
-// so the time that counts is that before it: a file that was emptied may stay so because of us.
+// cloneAtRest clones the file when it has rested. It reports whether that could be done. Cloning keeps writers out,
+// perhaps for long, so the time that counts is that before it: a file that was emptied may stay so because of us.
 func (f *File) cloneAtRest(ctx context.Context) (bool, error) {
 	for {
 		now := f.c.now()
@@ -71,8 +71,8 @@ func (f *File) clone() bool {
 	return true
 }
 
-// cloneFile returns a clone without a name. The look at the original comes before it: if that is written in between, the next
-// backup finds a later ctime than the one recorded, and reads the file again.
+// cloneFile returns a clone without a name. The look at the original comes before it: if that is written in between, the
+// next backup finds a later ctime than the one recorded, and reads the file again.
 func (f *File) cloneFile() (int, error) {
 	// Cloning writes dirty pages back while it keeps all writers out. Done before, it keeps them out for a moment only.
 	_ = retry(func() error { return syncPages(f.fd) })

@@ -25,7 +25,8 @@ const (
 	companionHead = 32 // of a -wal, and more than that of a -journal: salts that change whenever it begins anew
 )
 
-// Set is a SQLite database and what belongs to it, captured as one. Read its files in order, each to the end, then call Finish.
+// Set is a SQLite database and what belongs to it, captured as one. Read its files in order, each to the end, then call
+// Finish.
 type Set struct {
 	files []*File
 	torn  string // why it is
@@ -40,9 +41,9 @@ type unit struct {
 	db    *File
 }
 
-// OpenSet captures the database name of the folder dirfd with its -wal or -journal. What is not among the files of the set, such as
-// the -shm and a journal that holds nothing, must not be in the backup: SQLite makes it anew. ErrNotSQLite is wrapped if
-// the file does not begin as a database does.
+// OpenSet captures the database name of the folder dirfd with its -wal or -journal. What is not among the files of the
+// set, such as the -shm and a journal that holds nothing, must not be in the backup: SQLite makes it anew. ErrNotSQLite
+// is wrapped if the file does not begin as a database does.
 func (c *Capturer) OpenSet(ctx context.Context, dirfd int, name string, pass Pass) (*Set, error) {
 	db, err := c.open(ctx, dirfd, name, pass)
 	if err != nil {
@@ -107,8 +108,8 @@ func (s *Set) Close() error {
 	return nil
 }
 
-// leased takes leases on all files: if they are granted, nobody has the database open, except perhaps for reading only. All leases
-// are taken before anything is read, and each file is as it was at that moment for as long as its own stands.
+// leased takes leases on all files: if they are granted, nobody has the database open, except perhaps for reading only.
+// All leases are taken before anything is read, and each file is as it was at that moment for as long as its own stands.
 func (u *unit) leased(ctx context.Context) (*Set, error) {
 	set := &Set{files: []*File{u.db}}
 	granted := u.db.takeLease()

@@ -20,9 +20,9 @@ import (
 	"github.com/tarn-backup/tarn/source/live"
 )
 
-// transfers moves money between accounts. Its arguments are the database, the modes of journal and locking, and what to do:
-// "work" goes on until the standard input ends; "spill" stops in the middle of a transaction that has been written to the database
-// in part; "log" stops after some transactions, with a log that has not been moved into the database.
+// transfers moves money between accounts. Its arguments are the database, the modes of journal and locking, and what to
+// do: "work" goes on until the standard input ends; "spill" stops in the middle of a transaction that has been written to
+// the database in part; "log" stops after some transactions, with a log that has not been moved into the database.
 const transfers = `
 import sqlite3, sys, threading, random, time
 path, journal, locking, what = sys.argv[1:]
@@ -153,8 +153,8 @@ func restored(ctx context.Context, dir string, set *live.Set) (string, live.Resu
 	return filepath.Join(dir, set.Files()[0].Name()), r, nil
 }
 
-// captureSet captures a database. It returns what the auditor says of it, the names of its files, and how long it took to open, which
-// is how long locks were held at most.
+// captureSet captures a database. It returns what the auditor says of it, the names of its files, and how long it took to
+// open, which is how long locks were held at most.
 func captureSet(t *testing.T, c *live.Capturer, dirfd int, pass live.Pass, auditor *part) (said string, r live.Result, names []string, span time.Duration) {
 	t.Helper()
 	start := time.Now()

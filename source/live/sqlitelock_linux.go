@@ -40,9 +40,9 @@ func (u *unit) locked(ctx context.Context, try int) (*Set, string, error) {
 	return u.withJournal(ctx, try)
 }
 
-// withLog copies a database in WAL mode, then its log, under a shared lock. Checkpoints may go on meanwhile: they write into the
-// database only what the log holds, and the log begins anew only with another header. So the log that is copied after the database
-// makes good whatever was torn. A lock on a read mark keeps the log from beginning anew.
+// withLog copies a database in WAL mode, then its log, under a shared lock. Checkpoints may go on meanwhile: they write
+// into the database only what the log holds, and the log begins anew only with another header. So the log that is copied
+// after the database makes good whatever was torn. A lock on a read mark keeps the log from beginning anew.
 func (u *unit) withLog(ctx context.Context) (*Set, string, error) {
 	shm, err := unix.Openat(u.dirfd, u.name+"-shm", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err == nil {
@@ -77,8 +77,9 @@ func (u *unit) withLog(ctx context.Context) (*Set, string, error) {
 	return set, "", nil
 }
 
-// withJournal copies a database in rollback mode, without a lock at first: if nothing changed between two moments at which nobody
-// was writing, nobody wrote in between. After some tries it keeps writers out, if that is for a short time only.
+// withJournal copies a database in rollback mode, without a lock at first: if nothing changed between two moments at
+// which nobody was writing, nobody wrote in between. After some tries it keeps writers out, if that is for a short time
+// only.
 func (u *unit) withJournal(ctx context.Context, try int) (*Set, string, error) {
 	const why = "written again and again"
 	before, journal, err := u.quiet(ctx)
@@ -125,9 +126,9 @@ func (u *unit) withJournal(ctx context.Context, try int) (*Set, string, error) {
 	return set, "", nil
 }
 
-// cloned captures a database whose lock another program keeps (locking_mode=EXCLUSIVE, or a long transaction): clone it, then what
-// goes with it. A log whose header is the same before and after makes good what was torn, as in withLog. A journal that is wholly
-// the same holds all that its transaction overwrote until then, or nothing, if none was under way.
+// cloned captures a database whose lock another program keeps (locking_mode=EXCLUSIVE, or a long transaction): clone it,
+// then what goes with it. A log whose header is the same before and after makes good what was torn, as in withLog. A
+// journal that is wholly the same holds all that its transaction overwrote until then, or nothing, if none was under way.
 func (u *unit) cloned(ctx context.Context) (*Set, string, error) {
 	const why = "another program keeps it locked and writes"
 	head, err := u.head()
@@ -188,8 +189,8 @@ func (s sight) same(t sight) bool {
 
 func (s sights) same(t sights) bool { return s.db.same(t.db) && s.other.same(t.other) }
 
-// settled reports whether a change from now on must give another ctime. Since Linux 6.13 the ctime is as fine as that; before, it
-// is the time of the last tick of the clock.
+// settled reports whether a change from now on must give another ctime. Since Linux 6.13 the ctime is as fine as that;
+// before, it is the time of the last tick of the clock.
 func (u *unit) settled(s sights) bool {
 	need := 20 * time.Millisecond
 	switch {
@@ -240,9 +241,9 @@ func (u *unit) lookAt(f *File) (s sight, err error) {
 	return s, nil
 }
 
-// quiet looks at a database in rollback mode while a shared lock is held: nobody is writing into it. It returns the journal if it is
-// hot: its writer is gone and has left it for the next reader to roll back. That of a writer who is at work isn't needed, since
-// the database has not been written to yet.
+// quiet looks at a database in rollback mode while a shared lock is held: nobody is writing into it. It returns the
+// journal if it is hot: its writer is gone and has left it for the next reader to roll back. That of a writer who is at
+// work isn't needed, since the database has not been written to yet.
 func (u *unit) quiet(ctx context.Context) (s sights, journal *File, err error) {
 	journal, err = u.companion(ctx, journalSuffix)
 	if err != nil {
@@ -326,7 +327,8 @@ func noRoom(err error) (why string, other error) {
 	return "", err
 }
 
-// share waits a little for the lock of a reader. Asking often finds the short gaps between the transactions of a busy writer.
+// share waits a little for the lock of a reader. Asking often finds the short gaps between the transactions of a busy
+// writer.
 func (u *unit) share(ctx context.Context) (bool, error) {
 	const (
 		asks  = 40
@@ -343,7 +345,8 @@ func (u *unit) share(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// share takes the lock of a reader, in the way SQLite does: no writer can be starved, since one who waits holds the pending byte.
+// share takes the lock of a reader, in the way SQLite does: no writer can be starved, since one who waits holds the
+// pending byte.
 func share(fd int) bool {
 	if !lock(fd, unix.F_RDLCK, pendingByte, 1) {
 		return false
@@ -353,8 +356,8 @@ func share(fd int) bool {
 	return shared
 }
 
-// lock sets a lock that belongs to the open file, not to the process: it meets those of SQLite in all processes, and closing another
-// descriptor of the same file doesn't end it.
+// lock sets a lock that belongs to the open file, not to the process: it meets those of SQLite in all processes, and
+// closing another descriptor of the same file doesn't end it.
 func lock(fd int, kind int16, start, length int64) bool {
 	l := unix.Flock_t{Type: kind, Start: start, Len: length}
 	return retry(func() error { return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &l) }) == nil

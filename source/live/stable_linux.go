@@ -46,11 +46,13 @@ func (f *File) arm(ctx context.Context) error {
 			return err
 		}
 	}
-	// A write sets the ctime when it begins. Looking for data waits for one that began before the look and is still going on.
+	// A write sets the ctime when it begins. Looking for data waits for one that began before the look and is still going
+	// on.
 	if _, err := unix.Seek(f.fd, 0, unix.SEEK_DATA); err != nil && err != unix.ENXIO && f.traits.stable {
 		return nil
 	}
-	// Stores to a mapping set the ctime when they make a page dirty, not after that. Writing all pages back makes them clean.
+	// Stores to a mapping set the ctime when they make a page dirty, not after that. Writing all pages back makes them
+	// clean.
 	if err := retry(func() error { return syncPages(f.fd) }); err != nil && f.traits.stable {
 		return nil
 	}
@@ -62,8 +64,8 @@ func syncPages(fd int) error {
 	return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE_AND_WAIT)
 }
 
-// tooClose says for how long a change could still leave the ctime as it is, at most. A ctime in the future is as good as one in the
-// past if it is as far away.
+// tooClose says for how long a change could still leave the ctime as it is, at most. A ctime in the future is as good as
+// one in the past if it is as far away.
 func tooClose(st *Stat, now time.Time) time.Duration {
 	need := clearFine
 	if st.Ctim.Nsec == 0 {
@@ -92,8 +94,9 @@ func (f *File) difference() string {
 	return ""
 }
 
-// unchanged reads again what was read, and reports whether it is the same. If so, every byte was as it was read at the moment
-// between the end of the first reading and the start of the second, unless some went through other values and back.
+// unchanged reads again what was read, and reports whether it is the same. If so, every byte was as it was read at the
+// moment between the end of the first reading and the start of the second, unless some went through other values and
+// back.
 func (f *File) unchanged(ctx context.Context) (bool, error) {
 	again := blake3.New()
 	buf := make([]byte, blockSize)

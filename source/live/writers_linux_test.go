@@ -108,8 +108,8 @@ func judge(kind string, data []byte) verdict {
 	return v
 }
 
-// judgeOrder judges pieces that are written from the start to the end: at any moment the first ones are of one generation, and the
-// others, if there are any, of the one before.
+// judgeOrder judges pieces that are written from the start to the end: at any moment the first ones are of one
+// generation, and the others, if there are any, of the one before.
 func judgeOrder(data []byte, size int, genOf func(piece []byte, place uint64) (uint64, bool)) verdict {
 	v := complete
 	var last uint64
@@ -263,7 +263,8 @@ func saveParts(path string, flags int, data []byte, parts int) error {
 	return errors.Join(err, file.Close())
 }
 
-// startWriters makes count files of each kind in dir and starts a program that saves them, until the test ends or it is told to stop.
+// startWriters makes count files of each kind in dir and starts a program that saves them, until the test ends or it is
+// told to stop.
 func startWriters(t *testing.T, dir string, count int, seed uint64) (names []string) {
 	t.Helper()
 	for _, kind := range kinds {
