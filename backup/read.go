@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -330,6 +331,9 @@ func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result ca
 	}
 	if err := saveXattrs(ctx, r.lane, it.node.Xattrs); err != nil {
 		return &saveError{err}
+	}
+	if w := it.was; w != nil && w.ModTime == it.node.ModTime && slices.Equal(w.Content.Elements, content.Elements) && w.State == it.node.State {
+		it.change = isUnchanged // it was read again because nothing proved that
 	}
 	it.node.Sparse = st.Blocks*512 < size && hasHole(fd)
 	switch result.state {

@@ -240,6 +240,9 @@ func (fs *fileSystem) readDir(cancel <-chan struct{}, in *fuse.ReadIn, add func(
 		fs.status(ctx, n, err)
 		return fuse.OK
 	}
+	if t, ok := d.(*treeDir); ok && given == 0 && err == nil {
+		fs.pusher.listed(t)
+	}
 	return fs.status(ctx, n, err)
 }
 
@@ -257,12 +260,12 @@ func (fs *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, _ []byte) (f
 	if found.Type != snapshot.File {
 		return nil, fuse.EINVAL
 	}
+	if in.Offset == 0 && n.where.dir != nil {
+		fs.pusher.noticed(n.where)
+	}
 	data, err := fs.reader.read(ctx, &found, in.Offset, uint64(in.Size))
 	if err != nil {
 		return nil, fs.status(ctx, n, err)
-	}
-	if in.Offset == 0 && n.where.dir != nil {
-		fs.pusher.noticed(n.where)
 	}
 	return fuse.ReadResultVector(data), fuse.OK
 }

@@ -11,6 +11,7 @@ import (
 
 const (
 	pushFrom     = 3         // so many files read one after the other look as if more will be
+	streakMax    = 64        // more don't count
 	pushFileMax  = 128 << 10 // bytes of the largest file that is pushed: the kernel reads so much of a file at once by itself
 	pushBytesMax = 2 << 20   // bytes that are pushed in one go
 	pushFilesMax = 256
@@ -54,12 +55,34 @@ func (p *pusher) noticed(at place) {
 	d := at.dir
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	streak := min(p.streak.Load()+1, streakMax)
 	if at.at < d.reads.last {
-		p.streak.Store(0)
-		d.reads.pushed = 0
+		streak, d.reads.pushed = 0, 0
 	}
+	p.streak.Store(streak) // one that is lost in a race does no harm
 	d.reads.last = at.at
-	if p.streak.Add(1) < pushFrom || at.at < d.reads.pushed || d.reads.pushing {
+	if streak >= pushFrom && at.at >= d.reads.pushed {
+		p.enqueueLocked(d)
+	}
+}
+
+// listed is told of each folder that was listed to its end: who reads one file after the other lists a folder and then reads what is in it. Files that
+// are pushed are not noticed, so a streak goes on for some folders without any.
+func (p *pusher) listed(d *treeDir) {
+	streak := p.streak.Load()
+	if streak < pushFrom {
+		return
+	}
+	p.streak.Store(streak * 3 / 4)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reads.last, d.reads.pushed = 0, 0
+	p.enqueueLocked(d)
+}
+
+// enqueueLocked has d.mu held.
+func (p *pusher) enqueueLocked(d *treeDir) {
+	if d.reads.pushing {
 		return
 	}
 	select {
@@ -71,15 +94,15 @@ func (p *pusher) noticed(at place) {
 
 // push gives the kernel the files behind the one that was read last.
 func (p *pusher) push(s *fuse.Server, d *treeDir) {
-	d.mu.Lock()
-	last := d.reads.last
-	from := max(last, d.reads.pushed)
-	d.mu.Unlock()
+	from, _ := d.reached()
 	files, bytes := 0, uint64(0)
 	_ = d.list(p.all, from, func(e *entry, next position) bool { // an error is found again by who reads
 		from = next
 		n := &e.node
-		if e.where.at == last || n.Type != snapshot.File || n.Size == 0 || n.Size > pushFileMax || !p.table.has(e.id) {
+		if _, last := d.reached(); e.where.at <= last { // its READ would hold us up, and so for each file from here on
+			return true
+		}
+		if n.Type != snapshot.File || n.Size == 0 || n.Size > pushFileMax || !p.table.has(e.id) {
 			return true
 		}
 		data, err := p.reader.read(p.all, n, 0, n.Size)
@@ -92,4 +115,11 @@ func (p *pusher) push(s *fuse.Server, d *treeDir) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.reads.pushing, d.reads.pushed = false, from
+}
+
+// reached is how far a folder was read or pushed, and how far it was read.
+func (d *treeDir) reached() (both, read position) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(d.reads.last, d.reads.pushed), d.reads.last
 }

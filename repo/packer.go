@@ -85,6 +85,8 @@ func (p *packer) closeLocked(ctx context.Context) error {
 	case w.slots <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-w.ctx.Done():
+		return w.ctx.Err()
 	}
 	cur := p.cur
 	p.cur = nil
@@ -92,7 +94,7 @@ func (p *packer) closeLocked(ctx context.Context) error {
 	go func() {
 		defer w.uploads.Done()
 		defer func() { <-w.slots }()
-		if err := w.upload(ctx, cur); err != nil {
+		if err := w.upload(w.ctx, cur); err != nil {
 			w.fail(err)
 		}
 	}()

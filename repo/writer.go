@@ -49,6 +49,8 @@ type Writer struct {
 	data    packer
 	meta    packer
 
+	ctx      context.Context // of the uploads, which outlive the calls that start them; ends with the session
+	cancel   context.CancelFunc
 	uploads  sync.WaitGroup
 	slots    chan struct{} // one token for each upload that may begin
 	buffers  chan []byte   // one pack long each, to be used again
@@ -65,7 +67,7 @@ type Writer struct {
 	err       error // the first error of an upload
 }
 
-// NewWriter begins a session: it puts the session object, and only then takes the view (steps W1, W2).
+// NewWriter begins a session, which lives no longer than ctx and must be ended by Commit or Abort: it puts the session object, and only then takes the view (steps W1, W2).
 func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) {
 	if err := r.CanWrite(); err != nil {
 		return nil, err
@@ -90,6 +92,7 @@ func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) 
 	}
 	w.buffers = make(chan []byte, uploadsMax+2)
 	w.data.writer, w.meta.writer = w, w
+	w.ctx, w.cancel = context.WithCancel(ctx)
 	return w, w.adopt(ctx)
 }
 
@@ -210,6 +213,7 @@ func (w *Writer) Commit(ctx context.Context, record []byte) (blob.Name, error) {
 	if err := w.repo.storage.Remove(ctx, sessionName(w.Session())); err != nil {
 		return name, fmt.Errorf("end the session: %w", err)
 	}
+	w.cancel()
 	return name, nil
 }
 
@@ -217,6 +221,7 @@ func (w *Writer) Commit(ctx context.Context, record []byte) (blob.Name, error) {
 // next session.
 func (w *Writer) Abort(ctx context.Context) error {
 	w.uploads.Wait()
+	w.cancel()
 	err := w.putIndex(ctx)
 	return errors.Join(err, w.repo.storage.Remove(ctx, sessionName(w.Session())))
 }

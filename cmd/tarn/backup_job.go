@@ -37,31 +37,12 @@ type backupJob struct {
 type sessionStore struct {
 	*repo.Writer
 	job *backupJob
-	ctx context.Context // the session's
 }
 
-func (s sessionStore) Lane() backup.Lane { return sessionLane{s.Writer.Lane(), s.ctx} }
+func (s sessionStore) Lane() backup.Lane { return s.Writer.Lane() }
 
-// sessionLane saves in the context of the session, whatever its caller's is: packs are uploaded in the background, and an upload must
-// outlive the reading, whose context ends when all is read.
-type sessionLane struct {
-	lane *repo.Lane
-	ctx  context.Context
-}
-
-func (l sessionLane) Save(_ context.Context, kind blob.Kind, plain []byte) (blob.ID, error) {
-	return l.lane.Save(l.ctx, kind, plain)
-}
-
-func (l sessionLane) Break(context.Context) error       { return l.lane.Break(l.ctx) }
-func (l sessionLane) BreakAlways(context.Context) error { return l.lane.BreakAlways(l.ctx) }
-func (l sessionLane) Flush(context.Context) error       { return l.lane.Flush(l.ctx) }
-
-// Flush is the Writer's, in the context of the session.
-func (s sessionStore) Flush(context.Context) error { return s.Writer.Flush(s.ctx) }
-
-func (s sessionStore) PutSnapshot(_ context.Context, record []byte) (blob.Name, error) {
-	name, err := s.Writer.PutSnapshot(s.ctx, record)
+func (s sessionStore) PutSnapshot(ctx context.Context, record []byte) (blob.Name, error) {
+	name, err := s.Writer.PutSnapshot(ctx, record)
 	if err == nil {
 		s.job.partials = append(s.job.partials, name)
 	}
@@ -131,7 +112,7 @@ func (j *backupJob) save(ctx context.Context, w *repo.Writer) (saved, error) {
 	defer stop()
 	var rec *snapshot.Record
 	err := j.hooks.read(ctx, w, j.repo, func() (err error) {
-		rec, err = backup.Run(ctx, sessionStore{w, j, ctx}, j.options, j.progress)
+		rec, err = backup.Run(ctx, sessionStore{w, j}, j.options, j.progress)
 		return err
 	})
 	if err != nil {

@@ -132,7 +132,7 @@ func TestUploadsOutliveTheReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	reading, end := context.WithCancel(t.Context())
-	lane := sessionStore{w, j, t.Context()}.Lane()
+	lane := sessionStore{w, j}.Lane()
 	slow.until = reading
 	block := make([]byte, 4<<20)
 	random := rand.NewChaCha8([32]byte{1})

@@ -145,7 +145,8 @@ func TestLadder(t *testing.T) {
 			y.run(ctx, t, c, dirfd, names, seed)
 			wg.Wait()
 			y.log(t)
-			if disk == "overlay" && y.with("") != y.with("put off")+y.with("whole unproven")+y.with("torn unproven")+y.with("appended unproven") {
+			unproven := y.with("whole unproven") + y.with("torn unproven") + y.with("appended unproven")
+			if disk == "overlay" && y.with("") != y.with("put off")+unproven {
 				t.Error("something was called proven on overlay")
 			}
 			if disk != "overlay" && y.with("whole lease") == 0 {
@@ -264,7 +265,9 @@ func TestWriteInFlight(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				v := judgeOrder(data, blockLen, func(b []byte, _ uint64) (uint64, bool) { return binary.LittleEndian.Uint64(b), true })
+				v := judgeOrder(data, blockLen, func(b []byte, _ uint64) (uint64, bool) {
+					return binary.LittleEndian.Uint64(b), true
+				})
 				y.add(fmt.Sprintf("%v %v: %s", r.State, r.Method, v))
 				if r.State != snapshot.Whole || r.Later || v != complete {
 					t.Errorf("is %s, and the result is %+v", v, r)

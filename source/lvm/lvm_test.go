@@ -313,7 +313,7 @@ func TestNeverRemovesOthers(t *testing.T) {
 			make(name("2"), gone)                                                                    // half of the tags
 			make(name("3"), gone, "tarn.origin=xxxxxx-xxxx")                                         // the tag of another origin
 			make("tarn-mine", gone, "tarn.origin="+origin)                                           // a name that is not ours
-			make(name("4")[:48]+"11111111", gone, "tarn.origin="+origin)                             // a name made for another origin
+			make(name("4")[:47]+"11111111", gone, "tarn.origin="+origin)                             // a name made for another origin
 			tags := []string{"-n", name("5"), "--addtag", gone, "--addtag", "tarn.origin=" + origin} // no snapshot at all
 			if l.kind == fssnap.LVMThin {
 				fssnaptest.Run(t, "lvcreate", append(tags, "-V", "8M", "-T", group+"/pool")...)
