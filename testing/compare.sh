@@ -15,7 +15,7 @@ run() { # tool step command...
   /usr/bin/time -o "$work/time" -f '%e %M %U %S' "$@" >/dev/null 2>"$work/err" || { cat "$work/err" >&2; exit 1; }
   cat "$work/time" >> "$work/$tool.$step"
 }
-cat $(find "$folder" -type f | head -100000) > /dev/null 2>&1 || true # the page cache, alike for both
+find "$folder" -type f -print0 | xargs -0 cat > /dev/null 2>&1 || true # the page cache, alike for both
 for ((i = 1; i <= rounds; i++)); do
   for tool in tarn restic; do
     rm -rf "$work/repo" "$work/out" "$work/cache"; mkdir "$work/out"
