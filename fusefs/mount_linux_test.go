@@ -1,0 +1,521 @@
+package fusefs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/fusefs"
+	"github.com/tarn-backup/tarn/snapshot"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestLayout(t *testing.T) {
+	f := newFixture(t)
+	rec := at(1)
+	rec.Tags = []string{"daily", "a/b", ".."}
+	first := f.save(rec, file("a", "one"))
+	second := f.save(at(1), file("a", "two")) // in the same second
+	rec = at(2)
+	rec.Host = "mail"
+	third := f.save(rec, file("a", "three"))
+	m := f.mount(fusefs.Options{})
+	for p, want := range map[string]string{
+		"":          "history hosts ids snapshots tags",
+		"snapshots": "2026-05-01T10-20-30 2026-05-01T10-20-30-2 2026-05-02T10-20-30 latest",
+		"hosts":     "mail web", "hosts/mail": "2026-05-02T10-20-30 latest",
+		"tags": "__ a_b daily", "tags/a_b": "2026-05-01T10-20-30 latest",
+		"history": "a", "history/a": "2026-05-01T10-20-30_3B 2026-05-01T10-20-30_3B-2 2026-05-02T10-20-30_5B",
+	} {
+		if got := m.names(t, p); got != want {
+			t.Errorf("%s has %q, want %q", p, got, want)
+		}
+	}
+	contents := map[string]string{}
+	for _, n := range []string{"snapshots/2026-05-01T10-20-30", "snapshots/2026-05-01T10-20-30-2"} {
+		id := make([]byte, 100)
+		size, err := unix.Getxattr(m.path(n), "user.tarn.snapshot", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents[string(id[:size])] = m.read(t, n+"/a")
+	}
+	want := map[string]string{first.String(): "one", second.String(): "two"}
+	if d := cmp.Diff(want, contents); d != "" {
+		t.Error(d)
+	}
+	for _, p := range []string{"snapshots/latest", "hosts/mail/latest", "ids/" + third.Short()} {
+		if got := m.read(t, p+"/a"); got != "three" {
+			t.Errorf("%s/a is %q", p, got)
+		}
+	}
+	if got := m.read(t, "tags/daily/latest/a"); got != contents[first.String()] {
+		t.Errorf("the tagged snapshot has %q", got)
+	}
+	if _, err := os.Stat(m.path("snapshots/nonsense")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a snapshot that is not there: %v", err)
+	}
+}
+
+func TestTemplates(t *testing.T) {
+	f := newFixture(t)
+	rec := at(1)
+	rec.User = "me"
+	name := f.save(rec, file("a", "one"))
+	m := f.mount(fusefs.Options{Templates: []string{"%h-%u/%T 100%%", "all/%I"}, TimeForm: "2006"})
+	if got := m.read(t, "web-me/2026 100%/a"); got != "one" {
+		t.Error(got)
+	}
+	if got := m.names(t, "all"); got != name.String() {
+		t.Error(got)
+	}
+	for _, bad := range []string{"", "/%T", "a//%T", "../%T", "history/%T", "%T/%x", "%h", "%T/%t", "%"} {
+		if fusefs.ParseTemplate(bad) == nil {
+			t.Errorf("template %q is taken", bad)
+		}
+	}
+}
+
+func TestMatchAndOwner(t *testing.T) {
+	f := newFixture(t)
+	f.save(at(1), file("a", "one").with(func(n *snapshot.Node) { n.UID, n.GID = 1, 2 }))
+	rec := at(2)
+	rec.Host = "mail"
+	f.save(rec, file("a", "two"))
+	rec = at(3)
+	rec.Partial = true
+	f.save(rec, file("a", "three"))
+	m := f.mount(fusefs.Options{Owner: &fusefs.Owner{UID: 77, GID: 88}})
+	if got := m.names(t, "snapshots"); got != "2026-05-01T10-20-30 2026-05-02T10-20-30 latest" {
+		t.Errorf("a partial snapshot shows: %s", got)
+	}
+	st := stat(t, m.path("snapshots/2026-05-01T10-20-30/a"))
+	if st.Uid != 77 || st.Gid != 88 {
+		t.Errorf("owner %d:%d", st.Uid, st.Gid)
+	}
+	m = f.mount(fusefs.Options{Match: func(r *snapshot.Record) bool { return r.Host == "mail" }})
+	if got := m.names(t, "snapshots"); got != "2026-05-02T10-20-30 latest" {
+		t.Errorf("of one host: %s", got)
+	}
+}
+
+func stat(t testing.TB, p string) syscall.Stat_t {
+	t.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Lstat(p, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func TestAttributes(t *testing.T) {
+	f := newFixture(t)
+	long := strings.Repeat("n", 255)
+	key := snapshot.LinkKey{1, 2, 3}
+	linked := func(name string) tree {
+		return file(name, "linked").with(func(n *snapshot.Node) { n.Link = key })
+	}
+	special := func(name string, typ snapshot.Type) tree {
+		return tree{Node: snapshot.Node{Name: name, Type: typ, Mode: 0o600, Device: 259<<32 | 70000, ModTime: snapshot.Time{Sec: -5, Nsec: 7}}}
+	}
+	f.save(at(1), folder("dir", linked("l2"), folder("sub", linked("l3"))).with(func(n *snapshot.Node) { n.Mode = 0o1777 }),
+		linked("l1"), file("\xff\n name", "raw"), file(long, "long"), file("empty", ""),
+		file("suid", "x").with(func(n *snapshot.Node) { n.Mode, n.UID, n.GID = 0o4755, 1<<32-2, 7 }),
+		tree{Node: snapshot.Node{Name: "link", Type: snapshot.Symlink, Mode: 0o777, Target: "to \xfe nowhere"}},
+		special("fifo", snapshot.FIFO), special("socket", snapshot.Socket), special("char", snapshot.CharDevice), special("block", snapshot.BlockDevice))
+	m := f.mount(fusefs.Options{})
+	in := func(p string) string { return m.path("snapshots/latest/" + p) }
+
+	if got := m.read(t, "snapshots/latest/\xff\n name"); got != "raw" {
+		t.Errorf("%q", got)
+	}
+	if got := m.read(t, "snapshots/latest/"+long); got != "long" {
+		t.Errorf("%q", got)
+	}
+	if target, err := os.Readlink(in("link")); target != "to \xfe nowhere" {
+		t.Errorf("link to %q, %v", target, err)
+	}
+	for p, mode := range map[string]uint32{"dir": syscall.S_IFDIR | 0o1777, "suid": syscall.S_IFREG | 0o4755, "fifo": syscall.S_IFIFO | 0o600,
+		"socket": syscall.S_IFSOCK | 0o600, "char": syscall.S_IFCHR | 0o600, "block": syscall.S_IFBLK | 0o600, "empty": syscall.S_IFREG | 0o644} {
+		if st := stat(t, in(p)); st.Mode != mode {
+			t.Errorf("%s has mode %o, want %o", p, st.Mode, mode)
+		}
+	}
+	if st := stat(t, in("block")); unix.Major(st.Rdev) != 259 || unix.Minor(st.Rdev) != 70000 || st.Mtim != (syscall.Timespec{Sec: -5, Nsec: 7}) {
+		t.Errorf("device %d:%d, time %v", unix.Major(st.Rdev), unix.Minor(st.Rdev), st.Mtim)
+	}
+	if st := stat(t, in("suid")); st.Uid != 1<<32-2 || st.Gid != 7 || st.Size != 1 || st.Mtim != (syscall.Timespec{Sec: 1e9, Nsec: 5}) {
+		t.Errorf("%+v", st)
+	}
+	first := stat(t, in("l1"))
+	for _, p := range []string{"dir/l2", "dir/sub/l3"} {
+		if st := stat(t, in(p)); st.Ino != first.Ino || st.Nlink != 3 {
+			t.Errorf("%s: inode %d with %d links, want %d with 3", p, st.Ino, st.Nlink, first.Ino)
+		}
+	}
+	if stat(t, in("empty")).Nlink != 1 {
+		t.Error("a file with one name has not one link")
+	}
+	inodes := map[string]uint64{}
+	for _, p := range []string{"l1", "dir", "dir/sub", "empty"} {
+		inodes[p] = stat(t, in(p)).Ino
+	}
+	again := f.mount(fusefs.Options{})
+	for p, ino := range inodes {
+		if got := stat(t, again.path("snapshots/latest/"+p)).Ino; got != ino {
+			t.Errorf("%s has inode %d, in another mount %d", p, ino, got)
+		}
+	}
+}
+
+func TestXattrs(t *testing.T) {
+	f := newFixture(t)
+	acl := "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x04\x00\x05\x00\x00\x00\x04\x00\x04\x00\xff\xff\xff\xff\x10\x00\x06\x00\xff\xff\xff\xff\x20\x00\x04\x00\xff\xff\xff\xff"
+	f.save(at(1), file("plain", "x"), file("torn", "y").with(func(n *snapshot.Node) { n.State = snapshot.Torn }),
+		file("rich", "z").with(func(n *snapshot.Node) {
+			n.Mode = 0o664
+			n.Xattrs = []snapshot.Xattr{{Name: "system.posix_acl_access", Value: acl}, {Name: "user.empty"}, {Name: "user.note", Value: "a\x00b"}}
+		}))
+	for _, other := range []bool{false, true} {
+		m := f.mount(fusefs.Options{AllowOther: other})
+		in := func(p string) string { return m.path("snapshots/latest/" + p) }
+		get := func(p, name string) string {
+			buf := make([]byte, 200)
+			n, err := unix.Getxattr(in(p), name, buf)
+			if err != nil {
+				return err.Error()
+			}
+			return string(buf[:n])
+		}
+		for _, c := range []struct{ file, name, want string }{
+			{"rich", "user.note", "a\x00b"}, {"rich", "user.empty", ""}, {"rich", "system.posix_acl_access", acl}, {"rich", "user.none", "no data available"},
+			{"plain", "user.tarn.capture", "whole"}, {"torn", "user.tarn.capture", "torn"}, {"plain", "user.note", "no data available"},
+		} {
+			if got := get(c.file, c.name); got != c.want {
+				t.Errorf("%s of %s: %q, want %q (others allowed: %v)", c.name, c.file, got, c.want, other)
+			}
+		}
+		buf := make([]byte, 200)
+		n, err := unix.Listxattr(in("rich"), buf)
+		if got := string(buf[:max(n, 0)]); got != "system.posix_acl_access\x00user.empty\x00user.note\x00" {
+			t.Errorf("list: %q, %v", got, err)
+		}
+		if n, err := unix.Listxattr(in("plain"), nil); n != 0 || err != nil {
+			t.Errorf("a file without has %d bytes of them, %v", n, err)
+		}
+		if _, err := unix.Getxattr(in("rich"), "user.note", make([]byte, 2)); err != unix.ERANGE {
+			t.Errorf("too small a buffer: %v", err)
+		}
+	}
+}
+
+// TestAllowOther reads as another user: modes count then.
+func TestAllowOther(t *testing.T) {
+	f := newFixture(t)
+	f.save(at(1), file("open", "x"), file("closed", "y").with(func(n *snapshot.Node) { n.Mode = 0o600 }))
+	m := f.mount(fusefs.Options{AllowOther: true})
+	for dir := m.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if dir != m.dir {
+			os.Chmod(dir, 0o755)
+		}
+	}
+	as := func(p string) error {
+		cmd := exec.Command("cat", m.path("snapshots/latest/"+p))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		return cmd.Run()
+	}
+	if err := as("open"); err != nil {
+		t.Error(err)
+	}
+	if as("closed") == nil {
+		t.Error("a file of mode 0600 can be read by another user")
+	}
+}
+
+func pattern(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i) ^ byte(i>>8) ^ byte(i>>16)
+	}
+	return b
+}
+
+func TestContent(t *testing.T) {
+	f := newFixture(t)
+	var files []tree
+	want := map[string]string{}
+	for _, n := range []int{0, 1, 4095, 4096, 4097, chunkSize - 1, chunkSize, chunkSize + 1, 3<<20 + 17, 70 * chunkSize} { // the last has a list
+		name := fmt.Sprint("f", n)
+		want[name] = string(pattern(n))
+		files = append(files, file(name, want[name]))
+	}
+	f.save(at(1), files...)
+	m := f.mount(fusefs.Options{CacheSize: 1 << 20})
+	for name, data := range want {
+		if m.read(t, "snapshots/latest/"+name) != data {
+			t.Errorf("%s differs", name)
+		}
+		if st := stat(t, m.path("snapshots/latest/"+name)); st.Size != int64(len(data)) || st.Blocks != int64(len(data)+511)/512 {
+			t.Errorf("%s: %d bytes in %d blocks", name, st.Size, st.Blocks)
+		}
+		r, err := os.Open(m.path("snapshots/latest/" + name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, off := range []int{0, 1, 4096, chunkSize - 1, chunkSize, len(data) / 2, len(data) - 1, len(data), len(data) + 10} {
+			buf := make([]byte, 10000)
+			n, err := r.ReadAt(buf, int64(max(off, 0)))
+			part := data[min(max(off, 0), len(data)):]
+			if part = part[:min(len(part), len(buf))]; string(buf[:n]) != part || (err == nil) != (n == len(buf)) {
+				t.Errorf("%s at %d: %d bytes, %v", name, off, n, err)
+			}
+		}
+		r.Close()
+	}
+}
+
+func TestSparse(t *testing.T) {
+	f := newFixture(t)
+	data := make([]byte, 6*chunkSize)
+	copy(data[2*chunkSize:], pattern(chunkSize))
+	sparse := file("sparse", string(data)).with(func(n *snapshot.Node) { n.Sparse = true })
+	f.save(at(1), sparse, file("full", string(data)))
+	m := f.mount(fusefs.Options{})
+	r, err := os.Open(m.path("snapshots/latest/sparse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, c := range []struct {
+		off  int64
+		how  int
+		want int64
+	}{{0, unix.SEEK_DATA, 2}, {0, unix.SEEK_HOLE, 0}, {2, unix.SEEK_HOLE, 3}, {2, unix.SEEK_DATA, 2}, {5, unix.SEEK_HOLE, 5}, {3, unix.SEEK_DATA, -1}, {6, unix.SEEK_HOLE, -1}} {
+		got, err := unix.Seek(int(r.Fd()), c.off*chunkSize, c.how)
+		if c.want < 0 && err != unix.ENXIO || c.want >= 0 && got != c.want*chunkSize {
+			t.Errorf("seek %d from %d: %d, %v, want %d", c.how, c.off, got, err, c.want*chunkSize)
+		}
+	}
+	if m.read(t, "snapshots/latest/sparse") != string(data) {
+		t.Error("content differs")
+	}
+	if st := stat(t, m.path("snapshots/latest/sparse")); st.Blocks != chunkSize/512 {
+		t.Errorf("%d blocks", st.Blocks)
+	}
+	full, err := os.Open(m.path("snapshots/latest/full"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	if got, err := unix.Seek(int(full.Fd()), 0, unix.SEEK_HOLE); got != int64(len(data)) {
+		t.Errorf("a file without holes has one at %d, %v", got, err)
+	}
+}
+
+// TestPushed reads many small files in order, which makes the mount give the kernel those that follow, several times over.
+func TestPushed(t *testing.T) {
+	f := newFixture(t)
+	var dirs []tree
+	for d := range 8 {
+		var files []tree
+		for i := range 300 {
+			files = append(files, file(fmt.Sprintf("%03d", i), string(pattern(i*37+d))))
+		}
+		dirs = append(dirs, folder(fmt.Sprint("d", d), files...))
+	}
+	f.save(at(1), dirs...)
+	m := f.mount(fusefs.Options{})
+	for round := range 2 {
+		for d := range 8 {
+			p := fmt.Sprint("snapshots/latest/d", d)
+			entries, err := os.ReadDir(m.path(p))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, e := range entries {
+				if got := m.read(t, p+"/"+e.Name()); got != string(pattern(i*37+d)) {
+					t.Fatalf("round %d: %s/%s differs", round, p, e.Name())
+				}
+			}
+		}
+	}
+}
+
+func TestBigFolder(t *testing.T) {
+	f := newFixture(t)
+	const n = 20000
+	entries := make([]tree, n)
+	for i := range entries {
+		entries[i] = file(fmt.Sprintf("entry-%07d", i*2), "")
+	}
+	f.save(at(1), folder("big", entries...))
+	m := f.mount(fusefs.Options{})
+	for _, p := range []string{"snapshots/latest/big", "history/big"} {
+		if got := strings.Count(m.names(t, p), " ") + 1; got != n {
+			t.Errorf("%s has %d entries", p, got)
+		}
+	}
+	fresh := f.mount(fusefs.Options{}) // nothing is listed yet
+	for _, i := range []int{0, 1, n / 2, n - 1} {
+		if _, err := os.Stat(fresh.path(fmt.Sprintf("snapshots/latest/big/entry-%07d", i*2))); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(fresh.path(fmt.Sprintf("snapshots/latest/big/entry-%07d", i*2+1))); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what is not there: %v", err)
+		}
+	}
+	d, err := os.Open(fresh.path("snapshots/latest/big")) // go back in the middle of a listing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	first, _ := d.Readdirnames(5000)
+	if _, err := d.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	all, err := d.Readdirnames(-1)
+	if err != nil || len(all) != n || all[4999] != first[4999] {
+		t.Errorf("%d entries after going back, %v", len(all), err)
+	}
+}
+
+func TestHistory(t *testing.T) {
+	f := newFixture(t)
+	torn := func(n *snapshot.Node) { n.State = snapshot.Torn }
+	f.save(at(1), folder("etc", file("conf.txt", "needle 1"), file("same", "s")), file("was", "file"))
+	f.save(at(2), folder("etc", file("conf.txt", "needle two"), file("same", "s")), folder("was", file("inner", "i")))
+	f.save(at(3), folder("etc", file("conf.txt", "needle two"), file("same", "s"), file("new", "n").with(torn)))
+	m := f.mount(fusefs.Options{})
+	for p, want := range map[string]string{
+		"history/etc":          "conf.txt new same",
+		"history/etc/conf.txt": "2026-05-01T10-20-30_8B.txt 2026-05-02T10-20-30_10B.txt",
+		"history/etc/same":     "2026-05-01T10-20-30_1B",
+		"history/etc/new":      "2026-05-03T10-20-30_1B_torn",
+		"history/was":          "2026-05-01T10-20-30_4B inner",
+	} {
+		if got := m.names(t, p); got != want {
+			t.Errorf("%s has %q, want %q", p, got, want)
+		}
+	}
+	out, err := exec.Command("grep", "-r", "needle", m.path("history")).Output()
+	if got := strings.Count(string(out), "needle"); got != 2 || err != nil {
+		t.Errorf("grep found %q, %v", out, err)
+	}
+	if _, err := os.Stat(m.path("history/etc/none")); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	f.save(at(4), folder("etc", file("conf.txt", "needle four")))
+	eventually(t, "a new version appears", func() bool { return strings.Contains(m.names(t, "history/etc/conf.txt"), "2026-05-04") })
+}
+
+// eventually waits until something is so, which the kernel finds out after a second.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !so(); {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not in ten seconds", what)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func TestSnapshotsComeAndGo(t *testing.T) {
+	f := newFixture(t)
+	m := f.mount(fusefs.Options{})
+	if got := m.names(t, "snapshots"); got != "" {
+		t.Errorf("an empty repository shows %q", got)
+	}
+	first := f.save(at(1), file("a", "one"))
+	eventually(t, "the first snapshot appears", func() bool { return m.names(t, "snapshots") == "2026-05-01T10-20-30 latest" })
+	f.save(at(2), file("a", "two"))
+	eventually(t, "latest is the second", func() bool {
+		data, err := os.ReadFile(m.path("snapshots/latest/a"))
+		return err == nil && string(data) == "two"
+	})
+	if err := f.RemoveSnapshot(context.Background(), first); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first is gone", func() bool {
+		_, err := os.Stat(m.path("snapshots/2026-05-01T10-20-30/a"))
+		return errors.Is(err, os.ErrNotExist) && m.names(t, "snapshots") == "2026-05-02T10-20-30 latest"
+	})
+}
+
+func TestDamage(t *testing.T) {
+	f := newFixture(t)
+	data := pattern(4 * chunkSize)
+	f.save(at(1), file("broken", string(data)), file("good", "fine"), folder("dir", file("inner", "x")), folder("lost", file("deep", "y")))
+	id := f.damage(blob.Data, data[chunkSize:2*chunkSize])
+	lost := tree{Node: folder("lost").Node, entries: []tree{file("deep", "y")}}
+	m := f.mount(fusefs.Options{})
+	r, err := os.Open(m.path("snapshots/latest/broken"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	buf := make([]byte, chunkSize)
+	for i := range 4 {
+		_, err := r.ReadAt(buf, int64(i*chunkSize))
+		if i == 1 != errors.Is(err, syscall.EIO) {
+			t.Errorf("part %d: %v", i, err)
+		}
+	}
+	if got := m.read(t, "snapshots/latest/good"); got != "fine" {
+		t.Error(got)
+	}
+	reports := m.reports()
+	if len(reports) != 1 || !strings.Contains(reports[0], "snapshots/2026-05-01T10-20-30/broken: ") || !strings.Contains(reports[0], id.String()) {
+		t.Errorf("reports: %q", reports)
+	}
+	f.damage(blob.Tree, f.encoded(lost))
+	if _, err := os.ReadDir(m.path("snapshots/latest/lost")); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a folder that can't be read: %v", err)
+	}
+	if got := m.names(t, "snapshots/latest/dir"); got != "inner" {
+		t.Error(got)
+	}
+}
+
+// encoded is the blob of a small folder's entries.
+func (f *fixture) encoded(dir tree) []byte {
+	var b []byte
+	for i := range dir.entries {
+		e := &dir.entries[i]
+		if len(e.data) > 0 {
+			e.Size = uint64(len(e.data))
+			e.Content.Elements = []snapshot.Element{{ID: f.ID(blob.Data, e.data), Length: e.Size}}
+		}
+		b = snapshot.AppendNode(b, &e.Node)
+	}
+	return b
+}
+
+// TestForgedNames shows a folder with names that no kernel takes.
+func TestForgedNames(t *testing.T) {
+	f := newFixture(t)
+	f.save(at(1), file("..", "x"), file(".", "x"), file("a/b", "x"), file("good", "x"), file("nul\x00", "x"), file(strings.Repeat("l", 1025), "x"))
+	m := f.mount(fusefs.Options{})
+	d, err := os.Open(m.path("snapshots/latest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if d := cmp.Diff([]string{"good"}, names); d != "" || !errors.Is(err, syscall.EIO) {
+		t.Errorf("%s, %v", d, err)
+	}
+}
