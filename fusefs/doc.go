@@ -16,12 +16,15 @@
 // are answered with ENOSYS, after which the kernel asks no more. What remains are READDIRPLUS, one or a few per folder, READ, and
 // LOOKUP of what was not listed. Only the folders of the layout and of history change; the kernel asks for them again after a second.
 //
-// The state per inode that the kernel knows is small: its number, how often it was told, and the place of its record in a folder
-// (see place). The record is decoded again when it is asked for, from a bounded cache of folder blobs. The position in a
+// The state per inode that the kernel knows is small and has no pointers: its number, how often it was told, and the place of its record in a
+// folder (see table and place). The record is decoded again when it is asked for, from a bounded cache of folder blobs. The position in a
 // listing is such a place, too, so a listing has no state at all, however long the folder is.
 //
 // Inode numbers are hashes: of the snapshot and the path, or of the snapshot and the link key for a file with several names. They are
 // the same in each mount. The FUSE node number is the inode number.
+//
+// What the kernel was told of costs it memory and time, so of a folder of more than some ten thousand entries a listing tells names only, until
+// somebody looks up one of them.
 //
 // When files are read one after the other, the small ones that come next in the folder are pushed into the kernel's page cache
 // before it asks for them.

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/snapshot"
@@ -71,12 +72,15 @@ type treeDir struct {
 	parent *treeDir
 	name   string
 	id     uint64
+	number uint32           // in the table, which guards it
 	node   snapshot.Content // its entries
 
 	mu      sync.Mutex
 	blobs   []dirBlob // of its entries; nil until loaded
 	damaged error     // some of them could not be read
-	reads   reads     // guarded by mu
+	reads   reads
+
+	asked atomic.Bool // somebody looked up a single entry
 }
 
 // dirBlob is a part of a folder.
@@ -120,7 +124,7 @@ func (p place) node(ctx context.Context, n *snapshot.Node) error {
 	if err != nil {
 		return err
 	}
-	_, err = snapshot.CutNode(t[p.at.offset():], n)
+	_, err = t.node(p.at.offset(), n)
 	return err
 }
 
@@ -216,11 +220,10 @@ func (d *treeDir) listBlob(ctx context.Context, blobs []dirBlob, from position, 
 		return after, err
 	}
 	var damaged error
-	for off := from.offset(); off < len(t); {
-		rest, err := snapshot.CutNode(t[off:], &e.node)
-		at, end := positionOf(number, off), len(t)-len(rest)
-		next := after
-		if end < len(t) {
+	for off := from.offset(); off < len(t.text); {
+		end, err := t.node(off, &e.node)
+		at, next := positionOf(number, off), after
+		if end < len(t.text) {
 			next = positionOf(number, end)
 		}
 		if err == nil && !validName(e.node.Name) {
@@ -297,7 +300,7 @@ func (d *treeDir) first(ctx context.Context, blobs []dirBlob, i int) (string, er
 		return "", err
 	}
 	var n snapshot.Node
-	if _, err := snapshot.CutNode(t, &n); err != nil {
+	if _, err := t.node(0, &n); err != nil {
 		return "", err
 	}
 	b.first, b.known = strings.Clone(n.Name), true
@@ -312,23 +315,11 @@ func (d *treeDir) lookupIn(ctx context.Context, blobs []dirBlob, number int, nam
 	if err != nil {
 		return err
 	}
-	var damaged error
-	for off := 0; off < len(t); {
-		rest, err := snapshot.CutNode(t[off:], &e.node)
-		if err != nil {
-			damaged = err
-		} else if e.node.Name == name {
-			d.fill(e, positionOf(number, off))
-			return nil
-		} else if e.node.Name > name {
-			return errNotFound
-		}
-		off = len(t) - len(rest)
+	off, err := t.find(name, &e.node)
+	if err == nil {
+		d.fill(e, positionOf(number, off))
 	}
-	if damaged != nil {
-		return damaged
-	}
-	return errNotFound
+	return err
 }
 
 // Inode numbers are 64-bit hashes (FNV-1a, then the finisher of MurmurHash3): equal in each mount, and different but for an accident, which the

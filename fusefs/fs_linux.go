@@ -35,7 +35,7 @@ func newFileSystem(r Repository, o *Options, uid, gid uint32) *fileSystem {
 }
 
 // status says what an error means to a program, and tells people of what they should know.
-func (fs *fileSystem) status(ctx context.Context, n *node, err error) fuse.Status {
+func (fs *fileSystem) status(ctx context.Context, n node, err error) fuse.Status {
 	switch {
 	case err == nil:
 		return fuse.OK
@@ -44,7 +44,7 @@ func (fs *fileSystem) status(ctx context.Context, n *node, err error) fuse.Statu
 	case ctx.Err() != nil:
 		return fuse.EINTR
 	}
-	fs.tell.tell(fs.path(ctx, n), err)
+	fs.tell.tell(n.path(ctx), err)
 	return fuse.EIO
 }
 
@@ -120,8 +120,8 @@ func (fs *fileSystem) admit(ctx context.Context, e *entry, out *fuse.EntryOut) e
 func (fs *fileSystem) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	ctx, end := request(fs.all, cancel)
 	defer end()
-	n := fs.get(header.NodeId)
-	if n == nil {
+	n, ok := fs.get(header.NodeId)
+	if !ok {
 		return fuse.Status(syscall.ESTALE)
 	}
 	d, err := fs.directory(ctx, n)
@@ -133,6 +133,9 @@ func (fs *fileSystem) Lookup(cancel <-chan struct{}, header *fuse.InHeader, name
 	}
 	if len(name) > nameMax {
 		return fuse.Status(syscall.ENAMETOOLONG)
+	}
+	if t, ok := d.(*treeDir); ok {
+		t.asked.Store(true)
 	}
 	var e entry
 	err = d.lookup(ctx, name, &e)
@@ -151,12 +154,12 @@ func (fs *fileSystem) Forget(id, lookups uint64) { fs.forget(id, lookups) }
 func (fs *fileSystem) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	ctx, end := request(fs.all, cancel)
 	defer end()
-	n := fs.get(in.NodeId)
-	if n == nil {
+	n, ok := fs.get(in.NodeId)
+	if !ok {
 		return fuse.Status(syscall.ESTALE)
 	}
 	var found snapshot.Node
-	err := fs.describe(ctx, n, &found)
+	err := n.describe(ctx, &found)
 	if err == nil {
 		err = fs.attr(ctx, n.id, n.shot(), &found, &out.Attr)
 	}
@@ -170,12 +173,12 @@ func (fs *fileSystem) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *f
 func (fs *fileSystem) Readlink(cancel <-chan struct{}, header *fuse.InHeader) ([]byte, fuse.Status) {
 	ctx, end := request(fs.all, cancel)
 	defer end()
-	n := fs.get(header.NodeId)
-	if n == nil {
+	n, ok := fs.get(header.NodeId)
+	if !ok {
 		return nil, fuse.Status(syscall.ESTALE)
 	}
 	var found snapshot.Node
-	if err := fs.describe(ctx, n, &found); err != nil {
+	if err := n.describe(ctx, &found); err != nil {
 		return nil, fs.status(ctx, n, err)
 	}
 	if found.Type != snapshot.Symlink || found.Target == "" {
@@ -194,19 +197,29 @@ func (fs *fileSystem) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse
 func (fs *fileSystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	return fs.readDir(cancel, in, func(ctx context.Context, e *entry, d fuse.DirEntry) (bool, error) {
 		added := out.AddDirLookupEntry(d)
-		if added == nil || e == nil {
+		if added == nil || e == nil || e.where.namesOnly() {
 			return added != nil, nil
 		}
 		return true, fs.admit(ctx, e, added) // with an error the kernel sees a node number of 0: nothing is known but the name
 	})
 }
 
+// fullBlobs is how many blobs of a folder are listed with attributes in any case: some ten thousand entries.
+const fullBlobs = 16
+
+// namesOnly reports whether a listing need not have the attributes of an entry. An inode costs the kernel some microseconds and a kilobyte, which is much
+// for a folder of a million if somebody wants the names only. Whoever wants more will look up some entry, and gets the attributes
+// of those that come after.
+func (p place) namesOnly() bool {
+	return p.dir != nil && p.at.blob() >= fullBlobs && !p.dir.asked.Load()
+}
+
 // readDir lists a folder from an offset on. add is given a nil entry for "." and "..".
 func (fs *fileSystem) readDir(cancel <-chan struct{}, in *fuse.ReadIn, add func(context.Context, *entry, fuse.DirEntry) (bool, error)) fuse.Status {
 	ctx, end := request(fs.all, cancel)
 	defer end()
-	n := fs.get(in.NodeId)
-	if n == nil {
+	n, ok := fs.get(in.NodeId)
+	if !ok {
 		return fuse.Status(syscall.ESTALE)
 	}
 	d, err := fs.directory(ctx, n)
@@ -249,12 +262,12 @@ func (fs *fileSystem) readDir(cancel <-chan struct{}, in *fuse.ReadIn, add func(
 func (fs *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, _ []byte) (fuse.ReadResult, fuse.Status) {
 	ctx, end := request(fs.all, cancel)
 	defer end()
-	n := fs.get(in.NodeId)
-	if n == nil {
+	n, ok := fs.get(in.NodeId)
+	if !ok {
 		return nil, fuse.Status(syscall.ESTALE)
 	}
 	var found snapshot.Node
-	if err := fs.describe(ctx, n, &found); err != nil {
+	if err := n.describe(ctx, &found); err != nil {
 		return nil, fs.status(ctx, n, err)
 	}
 	if found.Type != snapshot.File {
@@ -273,8 +286,8 @@ func (fs *fileSystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, _ []byte) (f
 func (fs *fileSystem) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
 	ctx, end := request(fs.all, cancel)
 	defer end()
-	n := fs.get(in.NodeId)
-	if n == nil {
+	n, ok := fs.get(in.NodeId)
+	if !ok {
 		return fuse.Status(syscall.ESTALE)
 	}
 	var want seeking
@@ -287,7 +300,7 @@ func (fs *fileSystem) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.
 		return fuse.EINVAL
 	}
 	var found snapshot.Node
-	if err := fs.describe(ctx, n, &found); err != nil {
+	if err := n.describe(ctx, &found); err != nil {
 		return fs.status(ctx, n, err)
 	}
 	at, ok, err := fs.reader.next(ctx, &found, in.Offset, want)
@@ -304,7 +317,8 @@ func (fs *fileSystem) StatFs(cancel <-chan struct{}, _ *fuse.InHeader, out *fuse
 	out.Bsize, out.Frsize, out.NameLen = 4096, 4096, 255
 	c, err := fs.lib.catalog(ctx)
 	if err != nil {
-		return fs.status(ctx, fs.get(rootID), err)
+		root, _ := fs.get(rootID)
+		return fs.status(ctx, root, err)
 	}
 	for _, s := range c.shots {
 		out.Blocks += (s.bytes + 4095) / 4096

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"context"
 	"fmt"
+	"sort"
 	"sync"
 	"time"
 	"unsafe"
@@ -18,14 +19,14 @@ const keepFrom = 64 << 10
 // store reads blobs and keeps some of what it read.
 type store struct {
 	repo   Repository
-	trees  *cache[string]   // folder blobs
+	trees  *cache[*leaf]    // folder blobs
 	lists  *cache[*extents] // parts of long contents
 	chunks *cache[[]byte]   // large data blobs, proven
 	failed failures
 }
 
 func newStore(r Repository, cacheSize int64) *store {
-	return &store{repo: r, trees: newCache[string](treeCacheSize), lists: newCache[*extents](listCacheSize), chunks: newCache[[]byte](cacheSize)}
+	return &store{repo: r, trees: newCache[*leaf](treeCacheSize), lists: newCache[*extents](listCacheSize), chunks: newCache[[]byte](cacheSize)}
 }
 
 // Load loads a blob. One that failed is not asked for again for some seconds: looking for a blob that is missing reads the whole index.
@@ -41,18 +42,58 @@ func (s *store) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, e
 	return data, err
 }
 
+// leaf is a blob of a folder's entries.
+type leaf struct {
+	text    string
+	records []uint32 // where they begin, as far as they can be told apart
+}
+
 // tree returns a blob of a folder's entries.
-func (s *store) tree(ctx context.Context, id blob.ID) (string, error) {
+func (s *store) tree(ctx context.Context, id blob.ID) (*leaf, error) {
 	if t, ok := s.trees.get(id); ok {
 		return t, nil
 	}
 	data, err := s.Load(ctx, blob.Tree, id)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	t := string(data)
-	s.trees.put(id, t, int64(len(t)))
+	t := &leaf{text: string(data)}
+	for rest := t.text; rest != "" && err == nil; {
+		t.records = append(t.records, uint32(len(t.text)-len(rest)))
+		_, rest, err = snapshot.CutRecord(rest, snapshot.NodeSizeMax)
+	}
+	s.trees.put(id, t, int64(len(t.text)+4*cap(t.records)))
 	return t, nil
+}
+
+// node decodes the record that begins at an offset, and returns where the next one begins.
+func (t *leaf) node(off int, n *snapshot.Node) (next int, err error) {
+	rest, err := snapshot.CutNode(t.text[off:], n)
+	return len(t.text) - len(rest), err
+}
+
+// find returns where the record with a name begins. Names ascend; if some can't be read, all are looked at.
+func (t *leaf) find(name string, n *snapshot.Node) (off int, err error) {
+	i := sort.Search(len(t.records), func(i int) bool {
+		if _, failed := t.node(int(t.records[i]), n); failed != nil {
+			err = failed
+		}
+		return n.Name >= name
+	})
+	if err == nil && i < len(t.records) {
+		if _, err = t.node(int(t.records[i]), n); err == nil && n.Name == name {
+			return int(t.records[i]), nil
+		}
+	}
+	if err == nil {
+		return 0, errNotFound
+	}
+	for _, off := range t.records {
+		if _, failed := t.node(int(off), n); failed == nil && n.Name == name {
+			return int(off), nil
+		}
+	}
+	return 0, err
 }
 
 // data returns a blob of a file's content. It must not be modified.

@@ -7,90 +7,143 @@ import (
 	"github.com/tarn-backup/tarn/snapshot"
 )
 
-// node is an inode that the kernel knows. There may be millions of them.
-type node struct {
-	id      uint64
-	lookups uint64 // how often the kernel was told of it, less what it forgot; guarded by the table
-	where   place
-	object  object // guarded by the table; nil for what is no folder, and for a folder that nobody looked into
+// table has the inodes that the kernel knows, and the root. There may be millions of them, so what it keeps of most has no pointers: the garbage
+// collector need not look at it.
+type table struct {
+	mu      sync.Mutex // guards what follows
+	known   map[uint64]known
+	objects map[uint64]object // of the known inodes that are no records, and of folders that somebody looked into
+	dirs    []dirInUse        // that known has places in; number 0 is none
+	free    []uint32          // numbers of dirs that are in use no more
 }
 
-// table has the inodes that the kernel knows, and the root.
-type table struct {
-	mu    sync.Mutex
-	nodes map[uint64]*node
+// known is what is kept of an inode.
+type known struct {
+	at      position
+	dir     uint32 // in table.dirs
+	lookups uint32 // how often the kernel was told of it, less what it forgot
+}
+
+// dirInUse is a folder with known entries.
+type dirInUse struct {
+	dir     *treeDir
+	entries int
+}
+
+// node is an inode that the kernel knows, as the table gives it out.
+type node struct {
+	id     uint64
+	where  place
+	object object
 }
 
 func newTable(root object) *table {
-	return &table{nodes: map[uint64]*node{rootID: {id: rootID, lookups: 1, object: root}}}
+	return &table{known: map[uint64]known{rootID: {lookups: 1}}, objects: map[uint64]object{rootID: root}, dirs: make([]dirInUse, 1)}
 }
 
-// get returns a known inode, nil if the kernel should not know it.
-func (t *table) get(id uint64) *node {
+// get returns a known inode, and false if the kernel should not know it.
+func (t *table) get(id uint64) (node, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.nodes[id]
+	k, ok := t.known[id]
+	if !ok {
+		return node{}, false
+	}
+	n := node{id: id, object: t.objects[id]}
+	if k.dir != 0 {
+		n.where = place{t.dirs[k.dir].dir, k.at}
+	}
+	return n, true
+}
+
+// has reports whether the kernel knows an inode.
+func (t *table) has(id uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.known[id]
+	return ok
 }
 
 // remember counts that the kernel is told of e, and returns its number: the one that e wants, unless another inode has it.
 func (t *table) remember(e *entry) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	linked := e.object == nil && !e.node.Link.IsZero()
 	for id := e.id; ; id++ {
-		n := t.nodes[id]
-		if n == nil {
-			n = &node{id: id, where: e.where, object: e.object}
-			t.nodes[id] = n
+		k, ok := t.known[id]
+		if !ok {
+			k = known{at: e.where.at, dir: t.useLocked(e.where.dir)}
+			if e.object != nil {
+				t.objects[id] = e.object
+			}
+		} else if !t.sameLocked(id, k, e) {
+			continue
 		}
-		if n.same(e, linked) {
-			n.lookups++
-			return id
-		}
+		k.lookups++
+		t.known[id] = k
+		return id
 	}
 }
 
-// same reports whether n is e's inode. A file with several names has several places, and its number comes from its link key alone.
-func (n *node) same(e *entry, linked bool) bool {
-	if e.where.dir == nil || n.where.dir == nil {
-		return e.where.dir == nil && n.where.dir == nil && n.object.path() == e.object.path()
+// sameLocked reports whether a known inode is e's. A file with several names has several places, and its number comes from its link key alone.
+func (t *table) sameLocked(id uint64, k known, e *entry) bool {
+	if e.where.dir == nil || k.dir == 0 {
+		return e.where.dir == nil && k.dir == 0 && t.objects[id].path() == e.object.path()
 	}
-	if linked {
-		return n.where.dir.shot == e.where.dir.shot
+	dir := t.dirs[k.dir].dir
+	if e.node.Type != snapshot.Dir && !e.node.Link.IsZero() {
+		return dir.shot == e.where.dir.shot
 	}
-	return n.where.at == e.where.at && n.where.dir.id == e.where.dir.id
+	return k.at == e.where.at && dir.id == e.where.dir.id
+}
+
+// useLocked returns the number of a folder that one more entry is known of.
+func (t *table) useLocked(d *treeDir) uint32 {
+	if d == nil {
+		return 0
+	}
+	if d.number == 0 {
+		if n := len(t.free); n > 0 {
+			d.number, t.free = t.free[n-1], t.free[:n-1]
+		} else {
+			d.number = uint32(len(t.dirs))
+			t.dirs = append(t.dirs, dirInUse{})
+		}
+		t.dirs[d.number].dir = d
+	}
+	t.dirs[d.number].entries++
+	return d.number
 }
 
 // forget takes back that the kernel was told of an inode so many times.
 func (t *table) forget(id, lookups uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.nodes[id]
-	if n == nil || id == rootID {
+	k, ok := t.known[id]
+	if !ok || id == rootID {
 		return
 	}
-	if n.lookups -= min(lookups, n.lookups); n.lookups == 0 {
-		delete(t.nodes, id)
+	if lookups < uint64(k.lookups) {
+		k.lookups -= uint32(lookups)
+		t.known[id] = k
+		return
 	}
-}
-
-// has reports whether the kernel knows an inode.
-func (t *table) has(id uint64) bool { return t.get(id) != nil }
-
-// describe describes an inode.
-func (t *table) describe(ctx context.Context, n *node, into *snapshot.Node) error {
-	if n.where.dir != nil {
-		return n.where.node(ctx, into)
+	delete(t.known, id)
+	delete(t.objects, id)
+	if k.dir == 0 {
+		return
 	}
-	return n.object.self(ctx, into)
+	if use := &t.dirs[k.dir]; use.entries > 1 {
+		use.entries--
+	} else {
+		use.dir.number = 0
+		*use = dirInUse{}
+		t.free = append(t.free, k.dir)
+	}
 }
 
 // directory returns what an inode has of entries, nil if it is no folder.
-func (t *table) directory(ctx context.Context, n *node) (directory, error) {
-	t.mu.Lock()
-	o := n.object
-	t.mu.Unlock()
-	if o == nil {
+func (t *table) directory(ctx context.Context, n node) (directory, error) {
+	if n.object == nil {
 		var found snapshot.Node
 		if err := n.where.node(ctx, &found); err != nil {
 			return nil, err
@@ -98,19 +151,35 @@ func (t *table) directory(ctx context.Context, n *node) (directory, error) {
 		if found.Type != snapshot.Dir {
 			return nil, nil
 		}
-		t.mu.Lock()
-		if n.object == nil {
-			n.object = n.where.open(&found, n.id)
-		}
-		o = n.object
-		t.mu.Unlock()
+		n.object = t.settle(n.id, n.where.open(&found, n.id))
 	}
-	d, _ := o.(directory)
+	d, _ := n.object.(directory)
 	return d, nil
 }
 
+// settle makes o the object of an inode, unless another one came first.
+func (t *table) settle(id uint64, o object) object {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if first := t.objects[id]; first != nil {
+		return first
+	}
+	if _, ok := t.known[id]; ok {
+		t.objects[id] = o
+	}
+	return o
+}
+
+// describe describes an inode.
+func (n node) describe(ctx context.Context, into *snapshot.Node) error {
+	if n.where.dir != nil {
+		return n.where.node(ctx, into)
+	}
+	return n.object.self(ctx, into)
+}
+
 // path is where an inode is in the mount, for people.
-func (t *table) path(ctx context.Context, n *node) string {
+func (n node) path(ctx context.Context) string {
 	if n.where.dir == nil {
 		return n.object.path()
 	}
@@ -122,7 +191,7 @@ func (t *table) path(ctx context.Context, n *node) string {
 }
 
 // shot is the snapshot that an inode belongs to, nil if none.
-func (n *node) shot() *shot {
+func (n node) shot() *shot {
 	if n.where.dir != nil {
 		return n.where.dir.shot
 	}

@@ -18,8 +18,8 @@ const (
 func (fs *fileSystem) GetXAttr(cancel <-chan struct{}, header *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
 	ctx, end := request(fs.all, cancel)
 	defer end()
-	n := fs.get(header.NodeId)
-	if n == nil {
+	n, ok := fs.get(header.NodeId)
+	if !ok {
 		return 0, fuse.Status(syscall.ESTALE)
 	}
 	s := n.shot()
@@ -30,7 +30,7 @@ func (fs *fileSystem) GetXAttr(cancel <-chan struct{}, header *fuse.InHeader, na
 		return give(dest, s.name.String())
 	}
 	var found snapshot.Node
-	if err := fs.describe(ctx, n, &found); err != nil {
+	if err := n.describe(ctx, &found); err != nil {
 		return 0, fs.status(ctx, n, err)
 	}
 	if name == xattrCapture && found.Type == snapshot.File {
@@ -68,15 +68,15 @@ func give(dest []byte, value string) (uint32, fuse.Status) {
 func (fs *fileSystem) ListXAttr(cancel <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
 	ctx, end := request(fs.all, cancel)
 	defer end()
-	n := fs.get(header.NodeId)
-	if n == nil {
+	n, ok := fs.get(header.NodeId)
+	if !ok {
 		return 0, fuse.Status(syscall.ESTALE)
 	}
 	if n.shot() == nil {
 		return 0, fuse.OK
 	}
 	var found snapshot.Node
-	if err := fs.describe(ctx, n, &found); err != nil {
+	if err := n.describe(ctx, &found); err != nil {
 		return 0, fs.status(ctx, n, err)
 	}
 	var list []byte

@@ -21,7 +21,7 @@ import (
 const mountCache = 64 << 20
 
 // mountReserve is the memory that a mount needs beside its cache before the collector works harder.
-const mountReserve = 96 << 20
+const mountReserve = 112 << 20
 
 type mountFlags struct {
 	criteria
@@ -130,13 +130,10 @@ func (a *app) mount(ctx context.Context, flags *mountFlags, dir string) error {
 	}
 }
 
-// limitMemory makes the collector keep to what was promised, unless the user set limits by environment.
+// limitMemory makes the collector keep to what was promised, unless the user set a limit by environment.
 func limitMemory(cache size) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(cache) + mountReserve)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
 	}
 }
 
