@@ -29,7 +29,20 @@ var edges = map[string]map[string]string{
 	"repo/storage/faulty":      {"repo/storage": "the interface"},
 	"repo/storage/crash":       {"repo/storage": "the interface"},
 	"repo/storage/storagetest": {"repo/storage": "the interface"},
-	"repo/seal":                {"blob": "IDs are keyed hashes", "tlv": "key slots are records"},
+	"repo/storage/limit":       {},
+	"repo/storage/retry":       {"repo/storage": "the interface"},
+	"repo/storage/locks":       {"repo/storage": "the interface"},
+	"repo/storage/web":         {"repo/storage": "kinds of errors", "repo/storage/limit": "connections are held to rates"},
+	"repo/storage/pipe":        {"repo/storage": "kinds of errors", "repo/storage/limit": "pipes are held to rates"},
+	"repo/storage/s3":          {"repo/storage": "the interface", "repo/storage/web": "how objects are sent"},
+	"repo/storage/rest": {
+		"repo/storage": "the interface", "repo/storage/web": "how objects are sent", "repo/storage/locks": "what the server does not take"},
+	"repo/storage/rclone": {
+		"repo/storage": "the interface", "repo/storage/limit": "pipes are held to rates", "repo/storage/pipe": "runs rclone",
+		"repo/storage/rest": "rclone speaks it", "repo/storage/locks": "which names rclone takes"},
+	"repo/storage/sftp": {
+		"repo/storage": "the interface", "repo/storage/limit": "pipes are held to rates", "repo/storage/pipe": "runs ssh"},
+	"repo/seal": {"blob": "IDs are keyed hashes", "tlv": "key slots are records"},
 	"repo/pack": {
 		"blob": "packs hold blobs", "index": "a pack's directory is what an index is made of", "repo/seal": "segments are sealed"},
 	"repo": {
@@ -44,6 +57,7 @@ var edges = map[string]map[string]string{
 	"fusefs":  {"blob": "loads blobs", "snapshot": "reads trees"},
 	"restore": {"blob": "loads blobs", "snapshot": "reads trees"},
 
+	"testing/servers":             {},
 	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},
 	"testing/torture":             {},
 	"testing/torture/cmd/torture": {"testing/torture": "the tree as a program"},
