@@ -26,6 +26,7 @@ type app struct {
 	quiet           bool
 	verbose         bool
 	noColor         bool
+	store           storeFlags
 
 	passwordFrom string // where the password came from, for the hint
 }
@@ -141,6 +142,7 @@ func newRoot(a *app) *cobra.Command {
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print the result and errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (NO_COLOR)")
+	a.store.flags(f)
 	f.Lookup("repository").DefValue = "" // the environment is no part of the help
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)

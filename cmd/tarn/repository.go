@@ -5,55 +5,66 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/repo/storage/dir"
 )
 
-// location returns the folder that the repository is in.
-func (a *app) location() (string, error) {
+// location returns where the repository is.
+func (a *app) location() (location, error) {
 	if a.repository == "" {
-		return "", withHint(errors.New("no repository is named"), "name it with -r PATH, or set TARN_REPOSITORY")
+		return location{}, withHint(errors.New("no repository is named"), "name it with -r PATH, or set TARN_REPOSITORY")
 	}
-	for _, kind := range []string{"s3", "sftp", "rclone", "rest"} {
-		if strings.HasPrefix(a.repository, kind+":") {
-			return "", withHint(fmt.Errorf("repository %s: storage by %s is not built yet", a.repository, kind),
-				"name a folder; ./%s:... if the folder is called so", kind)
-		}
+	return parseLocation(a.repository)
+}
+
+// shownRepository is what people see of -r: no passwords.
+func (a *app) shownRepository() string {
+	l, err := a.location()
+	if err != nil {
+		return "repository"
 	}
-	return a.repository, nil
+	return l.text
 }
 
 // opened is an open repository, to be closed.
 type opened struct {
 	*repo.Repo
-	dir *dir.Dir
+	place location
+	store *store
 }
 
-func (o *opened) Close() { o.dir.Close() }
+func (o *opened) Close() { o.store.Close() }
+
+// folder is the absolute path of a repository on this machine, or empty.
+func (o *opened) folder() string {
+	if d, ok := o.store.closer.(*dir.Dir); ok {
+		return d.Path()
+	}
+	return ""
+}
 
 // open opens the repository, and asks for the password.
 func (a *app) open(ctx context.Context) (*opened, error) {
-	path, err := a.location()
+	l, err := a.location()
 	if err != nil {
 		return nil, err
 	}
-	d, err := dir.Open(path)
+	s, err := a.reach(ctx, l, mustExist)
 	if errors.Is(err, storage.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", path, repo.ErrNoRepository)
+		return nil, fmt.Errorf("%s: %w", l.text, repo.ErrNoRepository)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer debug.FreeOSMemory() // hashing the password took 64 MiB
-	r, err := repo.Open(ctx, d, func() ([]byte, error) { return a.password(ctx) }, repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10)})
+	r, err := repo.Open(ctx, s, func() ([]byte, error) { return a.password(ctx) }, repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10)})
 	if err != nil {
-		d.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		s.Close()
+		return nil, fmt.Errorf("%s: %w", l.text, err)
 	}
-	return &opened{r, d}, nil
+	return &opened{r, l, s}, nil
 }
 
 // program is how this program signs what it writes.

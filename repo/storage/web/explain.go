@@ -18,7 +18,8 @@ import (
 // Explain says in one sentence why a request failed, without its URL.
 func Explain(err error) error {
 	var full *url.Error
-	if errors.As(err, &full) {
+	sent := errors.As(err, &full)
+	if sent {
 		err = full.Err
 	}
 	var authority x509.UnknownAuthorityError
@@ -45,7 +46,7 @@ func Explain(err error) error {
 		return fmt.Errorf("there is no host called %s", dns.Name)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nothing answers there: %w", err)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // of the connection; that of an object is another matter
+	case errors.Is(err, io.EOF), sent && errors.Is(err, io.ErrUnexpectedEOF): // of the connection; that of an object is another matter
 		return errors.New("the server closed the connection without an answer")
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("the server does not answer: %w", err)
