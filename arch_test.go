@@ -58,6 +58,7 @@ var edges = map[string]map[string]string{
 	"restore": {"blob": "loads blobs", "snapshot": "reads trees"},
 
 	"testing/servers":             {},
+	"testing/servers/cmd/far":     {"testing/servers": "a server as a program"},
 	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},
 	"testing/torture":             {},
 	"testing/torture/cmd/torture": {"testing/torture": "the tree as a program"},

@@ -28,6 +28,12 @@ func (a *app) shownRepository() string {
 	return l.text
 }
 
+// isFar reports whether the repository is on another machine.
+func (a *app) isFar() bool {
+	l, err := a.location()
+	return err == nil && l.kind != kindFolder
+}
+
 // opened is an open repository, to be closed.
 type opened struct {
 	*repo.Repo

@@ -9,7 +9,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -25,7 +24,7 @@ type Far struct {
 }
 
 // StartFar starts a proxy in front of addr.
-func StartFar(t testing.TB, addr string, rtt time.Duration) *Far {
+func StartFar(t TB, addr string, rtt time.Duration) *Far {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -141,7 +140,7 @@ type Bad struct {
 }
 
 // StartBad starts a proxy in front of an HTTP server at addr.
-func StartBad(t testing.TB, addr string, f Faults) *Bad {
+func StartBad(t TB, addr string, f Faults) *Bad {
 	t.Helper()
 	b := &Bad{faults: f, random: rand.New(rand.NewPCG(f.Seed, 1)), requests: map[string]int{}}
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}

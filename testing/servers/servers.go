@@ -12,12 +12,23 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
 
 // startTime is how long a server may take to answer.
 const startTime = 20 * time.Second
+
+// TB is what servers need of a test, or of a program that is none.
+type TB interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+	Logf(format string, args ...any)
+	Failed() bool
+	Cleanup(func())
+	TempDir() string
+}
 
 // Process is a server that runs.
 type Process struct {
@@ -31,7 +42,7 @@ type Process struct {
 }
 
 // Program returns the path of a program, or skips the test, or fails it where it should be there.
-func Program(t testing.TB, name, install string) string {
+func Program(t TB, name, install string) string {
 	t.Helper()
 	for _, path := range []string{name, "/usr/sbin/" + name} {
 		if found, err := exec.LookPath(path); err == nil {
@@ -46,7 +57,7 @@ func Program(t testing.TB, name, install string) string {
 }
 
 // Tool builds a program of the module testing/tools, and returns its path.
-func Tool(t testing.TB, name string) string {
+func Tool(t TB, name string) string {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
 	cmd := exec.Command("go", "-C", filepath.Join(filepath.Dir(here), "..", "tools"), "tool", "-n", name)
@@ -62,7 +73,7 @@ func Tool(t testing.TB, name string) string {
 }
 
 // Port returns an address of loopback on which nobody listens.
-func Port(t testing.TB) string {
+func Port(t TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -73,7 +84,7 @@ func Port(t testing.TB) string {
 }
 
 // start starts a server that listens on addr, and ends it with the test.
-func start(t testing.TB, addr string, env []string, argv ...string) *Process {
+func start(t TB, addr string, env []string, argv ...string) *Process {
 	t.Helper()
 	p := &Process{Addr: addr, argv: argv, env: env}
 	t.Cleanup(func() {
@@ -100,7 +111,7 @@ func (p *Process) Write(b []byte) (int, error) {
 }
 
 // Restart starts the server again, or for the first time, and waits until it answers.
-func (p *Process) Restart(t testing.TB) {
+func (p *Process) Restart(t TB) {
 	t.Helper()
 	p.Kill()
 	cmd := exec.Command(p.argv[0], p.argv[1:]...)
@@ -146,7 +157,7 @@ type S3 struct {
 }
 
 // StartS3 starts versitygw over a folder.
-func StartS3(t testing.TB) *S3 {
+func StartS3(t TB) *S3 {
 	t.Helper()
 	s := &S3{Bucket: "bucket", AccessKey: "tarnaccesskey", SecretKey: "tarnsecretkey", Folder: t.TempDir()}
 	if err := os.Mkdir(filepath.Join(s.Folder, s.Bucket), 0o755); err != nil {
@@ -165,7 +176,7 @@ type REST struct {
 }
 
 // StartREST starts restic's rest-server with more arguments, such as --append-only.
-func StartREST(t testing.TB, args ...string) *REST {
+func StartREST(t TB, args ...string) *REST {
 	t.Helper()
 	addr, folder := Port(t), t.TempDir()
 	argv := append([]string{Tool(t, "rest-server"), "--listen", addr, "--path", folder, "--log", "/dev/null"}, args...)
@@ -184,7 +195,7 @@ type SSHD struct {
 }
 
 // StartSSHD starts OpenSSH's sshd.
-func StartSSHD(t testing.TB) *SSHD {
+func StartSSHD(t TB) *SSHD {
 	t.Helper()
 	program := Program(t, "sshd", "apt-get install openssh-server")
 	Program(t, "ssh", "apt-get install openssh-client")
@@ -216,7 +227,7 @@ func StartSSHD(t testing.TB) *SSHD {
 	return s
 }
 
-func read(t testing.TB, path string) string {
+func read(t TB, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -225,7 +236,7 @@ func read(t testing.TB, path string) string {
 	return string(data)
 }
 
-func write(t testing.TB, path, text string) {
+func write(t TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

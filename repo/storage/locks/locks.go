@@ -46,10 +46,19 @@ func Marked(ctx context.Context, s storage.Storage) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, unnamed{err, strings.Replace(err.Error(), "get "+name+": ", "", 1)}
 	}
 	return true, r.Close()
 }
+
+// unnamed is an error of the read of the mark, which is nothing that people know of.
+type unnamed struct {
+	error
+	text string
+}
+
+func (u unnamed) Error() string { return u.text }
+func (u unnamed) Unwrap() error { return u.error }
 
 // envelope is one that is listed.
 type envelope struct {

@@ -63,7 +63,7 @@ func Start(argv, env []string, limits *limit.Limits) (*Process, error) {
 	if err != nil {
 		in.Close()
 		out.Close()
-		return nil, storage.Permanent(fmt.Errorf("start %s: %w", argv[0], err))
+		return nil, storage.Permanent(fmt.Errorf("start %s: %v", argv[0], err)) // a program that is not there is no object that is not
 	}
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())

@@ -275,7 +275,7 @@ func (s *Store) explain(err error) error {
 		return fmt.Errorf("%s: %w", text, storage.ErrNotExist)
 	case minio.NoSuchBucket:
 		return noBucket(bucket)
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", "XAdminUserNotFound": // the second is versitygw's
 		return fmt.Errorf("the server does not know the access key: %w", fs.ErrPermission)
 	case "SignatureDoesNotMatch":
 		return fmt.Errorf("the secret key does not belong to the access key: %w", fs.ErrPermission)
@@ -292,11 +292,11 @@ func (s *Store) explain(err error) error {
 	case "InvalidBucketName", "AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidRegion", "InvalidRequest", "NotImplemented":
 		return storage.Permanent(fmt.Errorf("%s (%s)", text, r.Code))
 	}
-	if r.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("%s: %w", text, storage.ErrNotExist)
+	if r.StatusCode == http.StatusNotFound { // of something that is no object
+		return storage.Permanent(fmt.Errorf("%s (%s)", text, r.Code))
 	}
 	if r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusUnauthorized {
 		return fmt.Errorf("the server refuses this (%s): %w", text, fs.ErrPermission)
 	}
-	return fmt.Errorf("the server answers %d %s (%s)", r.StatusCode, http.StatusText(r.StatusCode), text)
+	return fmt.Errorf("the server answers %d %s (%s, %s)", r.StatusCode, http.StatusText(r.StatusCode), r.Code, text)
 }

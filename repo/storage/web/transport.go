@@ -76,7 +76,7 @@ func certPool(path string) (*x509.CertPool, error) {
 		pem, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read certificates: %w", err)
+		return nil, fmt.Errorf("read certificates: %v", err) // a file that is not there is no object that is not
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
