@@ -58,7 +58,7 @@ func (a *app) open(ctx context.Context) (*opened, error) {
 		return nil, err
 	}
 	s, err := a.reach(ctx, l, mustExist)
-	if errors.Is(err, storage.ErrNotExist) {
+	if errors.Is(err, storage.ErrNotExist) && !errors.Is(err, repo.ErrNoRepository) {
 		return nil, fmt.Errorf("%s: %w", l.text, repo.ErrNoRepository)
 	}
 	if err != nil {

@@ -40,7 +40,7 @@ func Explain(err error) error {
 		return storage.Permanent(fmt.Errorf("the server's certificate is not valid: %w", invalid))
 	case errors.As(err, &verify):
 		return storage.Permanent(fmt.Errorf("the server's certificate is not trusted: %w", verify.Err))
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return storage.Permanent(errors.New("the server does not speak TLS there: write http:// if that is right"))
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fmt.Errorf("there is no host called %s", dns.Name)
