@@ -19,6 +19,8 @@ type Lane struct {
 	mu   sync.Mutex // taken by Flush of the Writer too, and nearly never contended
 	data open
 	meta open
+
+	alone [1]index.Entry // of a segment of one chunk
 }
 
 // open is a segment that is being filled.
@@ -47,9 +49,14 @@ func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID,
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	entry := index.Entry{ID: id, Kind: kind, Length: uint32(len(plain))}
 	seg, size := &l.data, dataSegmentSize
-	if kind.Meta() {
+	switch {
+	case kind.Meta():
 		seg, size = &l.meta, metaSegmentSize
+	case len(plain) >= dataAloneSize:
+		l.alone[0] = entry
+		return id, l.sealLocked(ctx, plain, l.alone[:])
 	}
 	if len(seg.plain) > 0 && len(seg.plain)+len(plain) > size {
 		if err := l.flushLocked(ctx, seg); err != nil {
@@ -57,7 +64,7 @@ func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID,
 		}
 	}
 	seg.plain = append(seg.plain, plain...)
-	seg.blobs = append(seg.blobs, index.Entry{ID: id, Kind: kind, Length: uint32(len(plain))})
+	seg.blobs = append(seg.blobs, entry)
 	if len(seg.plain) >= size {
 		return id, l.flushLocked(ctx, seg)
 	}
@@ -92,24 +99,32 @@ func (l *Lane) Flush(ctx context.Context) error {
 	return l.flushLocked(ctx, &l.meta)
 }
 
-// flushLocked compresses a segment, seals it into the open pack, and looks back.
+// flushLocked seals what a segment holds, if anything, and empties it.
 func (l *Lane) flushLocked(ctx context.Context, seg *open) error {
 	if len(seg.blobs) == 0 {
 		return nil
 	}
-	body := l.compress.Compress(seg.plain)
+	if err := l.sealLocked(ctx, seg.plain, seg.blobs); err != nil {
+		return err
+	}
+	seg.plain, seg.blobs = seg.plain[:0], seg.blobs[:0]
+	return nil
+}
+
+// sealLocked compresses a segment, seals it into the open pack, and looks back.
+func (l *Lane) sealLocked(ctx context.Context, plain []byte, blobs []index.Entry) error {
+	body := l.compress.Compress(plain)
 	w := l.writer
-	sealed, err := w.packerOf(seg.blobs[0].Kind).add(ctx, body, seg.blobs)
+	sealed, err := w.packerOf(blobs[0].Kind).add(ctx, body, blobs)
 	if err != nil {
 		return err
 	}
-	err = l.prove.Prove(sealed.opener, sealed.number, sealed.bytes, seg.plain)
+	err = l.prove.Prove(sealed.opener, sealed.number, sealed.bytes, plain)
 	sealed.proven(err)
 	if err != nil {
 		return err
 	}
-	w.blobs.Add(uint64(len(seg.blobs)))
-	w.added.Add(uint64(len(seg.plain)))
-	seg.plain, seg.blobs = seg.plain[:0], seg.blobs[:0]
+	w.blobs.Add(uint64(len(blobs)))
+	w.added.Add(uint64(len(plain)))
 	return nil
 }

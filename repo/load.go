@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 
@@ -105,7 +106,12 @@ func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16) (
 		d.raw = make([]byte, end-begin)
 	}
 	raw := d.raw[:end-begin]
-	if err := storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin); err != nil {
+	err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
+	if errors.Is(err, io.ErrUnexpectedEOF) { // the pack lost its end: what is before that can be read
+		begin, raw = int64(s.Offset), d.raw[:s.Stored]
+		err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", info.Name.Short(), err)
 	}
 	sealed := raw[int64(s.Offset)-begin:][:s.Stored]

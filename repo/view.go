@@ -75,10 +75,11 @@ func (r *Repo) ReadPackDirectory(ctx context.Context, name blob.Name, size int64
 	})
 }
 
-// list calls fn for each object below dir that is named by a hash; others are none of tarn's.
+// list calls fn for each object below dir that is named by a hash and is where that says; others are none of tarn's.
 func (r *Repo) list(ctx context.Context, dir string, fn func(name blob.Name, size int64)) error {
 	err := r.storage.List(ctx, dir, func(path string, size int64) error {
-		if n, err := blob.ParseName(base(path)); err == nil {
+		n, err := blob.ParseName(base(path))
+		if err == nil && (path == dir+n.String() || path == packName(n)) {
 			fn(n, size)
 		}
 		return nil

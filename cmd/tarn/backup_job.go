@@ -110,6 +110,7 @@ func (j *backupJob) save(ctx context.Context, w *repo.Writer) (saved, error) {
 	begin := time.Now()
 	stop := j.showProgress(func() doing { return doingOf(j.progress) })
 	defer stop()
+	defer j.survey(ctx)()
 	var rec *snapshot.Record
 	err := j.hooks.read(ctx, w, j.repo, func() (err error) {
 		rec, err = backup.Run(ctx, sessionStore{w, j}, j.options, j.progress)
@@ -126,6 +127,27 @@ func (j *backupJob) save(ctx context.Context, w *repo.Writer) (saved, error) {
 	rec.Stats.Blobs, rec.Stats.Added, rec.Stats.Stored = w.Added()
 	name, err := w.Commit(ctx, rec.Encode())
 	return saved{name, rec}, err
+}
+
+// survey counts what there is to do beside the backup, if progress is shown and no parent tells it. The returned function ends it.
+func (j *backupJob) survey(ctx context.Context) (stop func()) {
+	if !j.showsProgress() || j.options.Stdin != nil || j.progress.EndBytes.Load() > 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done, progress := make(chan struct{}), j.progress
+	go func() {
+		defer close(done)
+		files, bytes := backup.Survey(ctx, &j.options)
+		if ctx.Err() == nil {
+			progress.EndFiles.Store(files)
+			progress.EndBytes.Store(bytes)
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // confirm commits a record again, in a new session. It is for streams, which can't be read again: all that the snapshot needs must still be
