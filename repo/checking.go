@@ -57,5 +57,7 @@ func (r *Repo) OpenObject(name string, data []byte) (body, directory []byte, err
 	return nil, nil, err
 }
 
-// Fresh returns the same repository with nothing kept of what was read from it so far, so that what is read next is what is stored now.
-func (r *Repo) Fresh() (*Repo, error) { return newRepo(r.storage, r.keys, r.config, r.slot) }
+// Fresh returns the same repository with nothing kept of what was read from it so far, and without a cache on this machine, so that what is read next is what is stored now.
+func (r *Repo) Fresh() (*Repo, error) {
+	return newRepo(r.storage, r.keys, r.config, r.slot, Far{Requests: r.far.Requests, ReadAhead: r.far.ReadAhead})
+}

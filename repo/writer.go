@@ -23,7 +23,6 @@ const (
 	packSizeSmall   = 16 << 20
 	packSizeLarge   = 32 << 20
 	repoSizeLarge   = 16 << 30 // from this repository size on packs are large
-	uploadsMax      = 2
 )
 
 // When durable packs are put into the index at the latest, so that a crash leaves little to be read again.
@@ -83,7 +82,7 @@ func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) 
 	if err != nil {
 		return nil, errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), sessionName(o.Session.ID)))
 	}
-	w := &Writer{repo: r, options: o, view: v, packSize: packSizeSmall, slots: make(chan struct{}, uploadsMax), lastIndex: time.Now()}
+	w := &Writer{repo: r, options: o, view: v, packSize: packSizeSmall, slots: make(chan struct{}, r.far.uploads()), lastIndex: time.Now()}
 	var total int64
 	for _, size := range v.Packs {
 		total += size
@@ -91,7 +90,7 @@ func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) 
 	if total >= repoSizeLarge {
 		w.packSize = packSizeLarge
 	}
-	w.buffers = make(chan []byte, uploadsMax+2)
+	w.buffers = make(chan []byte, r.far.uploads()+2)
 	w.data.writer, w.meta.writer = w, w
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	return w, w.adopt(ctx)
