@@ -68,7 +68,12 @@ type patch struct {
 
 // settle repeats until a round finds nothing changed, which proves that all names are of one moment.
 func (s *settler) settle(ctx context.Context) error {
-	for range settleRounds {
+	for n := range settleRounds {
+		if n > 0 { // or all rounds could be over while a folder that changed once is still young
+			if err := rest(ctx, youngFolder); err != nil {
+				return err
+			}
+		}
 		changed, err := s.changed(ctx)
 		if err != nil {
 			return err
@@ -85,6 +90,18 @@ func (s *settler) settle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// rest waits, unless ctx ends first.
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // changed looks at all folders, and returns those that are no longer as they were.
