@@ -70,6 +70,7 @@ type folder struct {
 	*source.Dir                // nil above the paths that are backed up, and if it can't be opened
 	path        string         // as the user knows it
 	region      *source.Region // how it is read; nil is as it is
+	recovers    bool           // in or below a database cluster that recovers from a power cut by itself
 }
 
 // batch is a run of neighbouring items. It is done when its files are read.

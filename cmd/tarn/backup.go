@@ -12,7 +12,6 @@ import (
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/pack"
 	"github.com/tarn-backup/tarn/snapshot"
-	"github.com/tarn-backup/tarn/source"
 )
 
 // backupFlags are the flags of one backup.
@@ -40,6 +39,7 @@ type backupFlags struct {
 	accessTime  bool
 
 	hold holdFlags
+	torn tornFlags
 }
 
 func newBackup(a *app) *cobra.Command {
@@ -86,6 +86,7 @@ func (b *backupFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&b.compression, "compression", "default", "off, fast, default, better or max")
 	f.IntVar(&b.readers, "read-concurrency", 0, "read so many files at a time (one per processor)")
 	b.hold.flags(f)
+	b.torn.flags(f)
 	f.BoolVar(&b.accessTime, "with-atime", false, "keep access times, too")
 }
 
@@ -121,10 +122,15 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 		}
 		defer end()
 	}
-	if b.dryRun {
-		return a.dryRun(ctx, r.Repo, o)
+	torn, err := b.torn.rules()
+	if err != nil {
+		return err
 	}
-	job := &backupJob{app: a, repo: r.Repo, options: o, level: level}
+	a.noteAnchored(append(b.torn.ok.texts(), b.torn.fatal.texts()...))
+	if b.dryRun {
+		return a.dryRun(ctx, r.Repo, o, &torn)
+	}
+	job := &backupJob{app: a, repo: r.Repo, options: o, level: level, torn: torn}
 	job.hooks = &hooks{holdFlags: &b.hold, job: job}
 	s, err := job.run(ctx)
 	if err != nil {
@@ -143,10 +149,6 @@ func (b *backupFlags) options() (backup.Options, error) {
 	o.Record = snapshot.Record{Time: time.Now(), Host: b.host, User: userName(), Program: program(), Tags: splitTags(b.tags)}
 	if o.Record.Host == "" {
 		o.Record.Host = hostName()
-	}
-	var err error
-	if b.hold.mode, err = source.ParseMode(b.hold.fsSnapshot); err != nil {
-		return o, fmt.Errorf("--fs-snapshot: %w", err)
 	}
 	o.Capture.Settle = b.hold.settle
 	if b.hold.settle == 0 {

@@ -25,9 +25,9 @@ type backupJob struct {
 	repo        *repo.Repo
 	options     backup.Options
 	level       pack.Level
+	torn        tornRules
 	hooks       *hooks
-	missed      []string // places that were to be read from a file system snapshot, and were not
-	afterFailed bool     // the user's command after the reading
+	afterFailed bool // the user's command after the reading
 	progress    *backup.Progress
 	unconfirmed []blob.Name // final snapshots of sessions that were evicted
 	partials    []blob.Name // snapshots that this backup left on its way, or went on from
@@ -113,8 +113,10 @@ func (j *backupJob) save(ctx context.Context, w *repo.Writer) (saved, error) {
 	defer j.survey(ctx)()
 	var rec *snapshot.Record
 	err := j.hooks.read(ctx, w, j.repo, func() (err error) {
-		rec, err = backup.Run(ctx, sessionStore{w, j}, j.options, j.progress)
-		return err
+		if rec, err = backup.Run(ctx, sessionStore{w, j}, j.options, j.progress); err != nil {
+			return err
+		}
+		return j.torn.judge(rec)
 	})
 	if err != nil {
 		return saved{}, err

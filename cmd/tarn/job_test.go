@@ -62,7 +62,7 @@ func newJob(t *testing.T, s storage.Storage) *backupJob {
 	o := backup.Options{Paths: []string{src}, Data: r.DataChunker(), Meta: r.MetaChunker(),
 		Record: snapshot.Record{Time: time.Now(), Host: "h", User: "u", Paths: []string{src}}}
 	j := &backupJob{app: a, repo: r, options: o}
-	j.hooks = &hooks{holdFlags: &holdFlags{mode: source.Off}, job: j}
+	j.hooks = &hooks{holdFlags: &holdFlags{modes: snapshotModes{all: source.Off}}, job: j}
 	return j
 }
 
