@@ -29,6 +29,7 @@ var edges = map[string]map[string]string{
 	"repo/storage/faulty":      {"repo/storage": "the interface"},
 	"repo/storage/crash":       {"repo/storage": "the interface"},
 	"repo/storage/storagetest": {"repo/storage": "the interface"},
+	"repo/cache":               {},
 	"repo/storage/limit":       {},
 	"repo/storage/retry":       {"repo/storage": "the interface"},
 	"repo/storage/locks":       {"repo/storage": "the interface"},

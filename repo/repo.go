@@ -80,7 +80,8 @@ func Init(ctx context.Context, s storage.Storage, password []byte, o InitOptions
 // OpenOptions says how a repository is opened. The zero value is right.
 type OpenOptions struct {
 	KDFMemoryMaxKiB uint32 // the most memory that hashing the password may take; zero: seal.KDFMemoryDefaultMax
-	Far             Far
+	// Far, if not nil, says how to work with a store that is far away; it is told the repository's ID.
+	Far func(id seal.RepoID) Far
 }
 
 // Open opens a repository. password is asked for once, after the config was read.
@@ -106,7 +107,11 @@ func Open(ctx context.Context, s storage.Storage, password func() ([]byte, error
 	if err := c.decodeBody(keys, data); err != nil {
 		return nil, err
 	}
-	return newRepo(s, keys, c, slot, o.Far)
+	var far Far
+	if o.Far != nil {
+		far = o.Far(c.Repo)
+	}
+	return newRepo(s, keys, c, slot, far)
 }
 
 func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot blob.Name, far Far) (*Repo, error) {

@@ -27,6 +27,7 @@ type app struct {
 	verbose         bool
 	noColor         bool
 	store           storeFlags
+	cache           cacheFlags
 
 	passwordFrom string // where the password came from, for the hint
 }
@@ -143,11 +144,12 @@ func newRoot(a *app) *cobra.Command {
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (NO_COLOR)")
 	a.store.flags(f)
+	a.cache.flags(f)
 	f.Lookup("repository").DefValue = "" // the environment is no part of the help
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
 	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newCheck(a), newStats(a), newCat(a), newKey(a),
-		newSource(a), newMount(a), newUmount(a), newVersion(a))
+		newSource(a), newMount(a), newUmount(a), newCache(a), newVersion(a))
 	return root
 }

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/cache"
+	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/repo/storage/dir"
 )
@@ -39,9 +41,15 @@ type opened struct {
 	*repo.Repo
 	place location
 	store *store
+	cache *cache.Dir // nil if there is none
 }
 
-func (o *opened) Close() { o.store.Close() }
+func (o *opened) Close() {
+	if o.cache != nil {
+		_ = o.cache.Close() // one that stays too large is told of by tarn cache
+	}
+	o.store.Close()
+}
 
 // folder is the absolute path of a repository on this machine, or empty.
 func (o *opened) folder() string {
@@ -52,7 +60,20 @@ func (o *opened) folder() string {
 }
 
 // open opens the repository, and asks for the password.
-func (a *app) open(ctx context.Context) (*opened, error) {
+func (a *app) open(ctx context.Context) (*opened, error) { return a.openWith(ctx, useCache) }
+
+// caching says whether what is kept on this machine may be used.
+type caching uint8
+
+const (
+	useCache caching = iota
+	noCache          // what is stored is to be looked at, and nothing else
+)
+
+// readAhead is how much of a pack is asked for at once, of a far store.
+const readAhead = 4 << 20
+
+func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 	l, err := a.location()
 	if err != nil {
 		return nil, err
@@ -65,12 +86,24 @@ func (a *app) open(ctx context.Context) (*opened, error) {
 		return nil, err
 	}
 	defer debug.FreeOSMemory() // hashing the password took 64 MiB
-	r, err := repo.Open(ctx, s, func() ([]byte, error) { return a.password(ctx) }, repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10)})
-	if err != nil {
+	o := &opened{place: l, store: s}
+	options := repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10)}
+	if l.kind != kindFolder {
+		options.Far = func(id seal.RepoID) repo.Far {
+			far := repo.Far{Requests: a.store.connections, ReadAhead: readAhead}
+			if use == useCache {
+				if o.cache = a.openCache(id.String()); o.cache != nil {
+					far.Cache = o.cache
+				}
+			}
+			return far
+		}
+	}
+	if o.Repo, err = repo.Open(ctx, s, func() ([]byte, error) { return a.password(ctx) }, options); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("%s: %w", l.text, err)
 	}
-	return &opened{r, l, s}, nil
+	return o, nil
 }
 
 // program is how this program signs what it writes.
