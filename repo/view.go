@@ -35,6 +35,9 @@ type View struct {
 	DoomedIndex *index.Index        // of those packs
 }
 
+// ErrBlind is wrapped by View.Blind.
+var ErrBlind = errors.New("nobody can tell which packs are about to be removed")
+
 // TakeView reads what the repository holds now, never from a cache. A damaged index object costs a warning and the reading of
 // the directories of the packs that it named.
 func (r *Repo) TakeView(ctx context.Context) (*View, error) {
@@ -166,7 +169,7 @@ func (r *Repo) readTrash(ctx context.Context, v *View) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			v.Blind = fmt.Errorf("%w: nobody can tell which packs are about to be removed", err)
+			v.Blind = fmt.Errorf("%w: %w", ErrBlind, err)
 			v.Warnings = append(v.Warnings, v.Blind)
 			continue
 		}
