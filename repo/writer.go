@@ -40,6 +40,8 @@ type WriterOptions struct {
 	Session     Session
 	// Inline puts each pack before the call that filled it returns, instead of beside it: no goroutine is started.
 	Inline bool
+	// PackSize is where a pack is full, in bytes; 0 for what is right for the size of the repository.
+	PackSize int
 	// Absent, if not nil, reports blobs that count as not there, so that they are stored again.
 	Absent func(blob.ID) bool
 }
@@ -102,24 +104,28 @@ func (r *Repo) WriterOn(ctx context.Context, v *View, o WriterOptions) (*Writer,
 	if total >= repoSizeLarge {
 		w.packSize = packSizeLarge
 	}
+	if o.PackSize > 0 {
+		w.packSize = o.PackSize
+	}
 	w.buffers = make(chan []byte, uploadsMax+2)
 	w.data.writer, w.meta.writer = w, w
 	w.ctx, w.cancel = context.WithCancel(ctx)
-	if err := w.adopt(ctx); err != nil {
+	if err := w.Adopt(ctx, v); err != nil {
 		w.cancel()
 		return nil, errors.Join(err, r.EndSession(context.WithoutCancel(ctx), o.Session.ID))
 	}
 	return w, nil
 }
 
-// adopt puts packs into the index that a session which was interrupted left in none.
-func (w *Writer) adopt(ctx context.Context) error {
-	for _, p := range w.view.orphans {
+// Adopt puts packs of a view into the index that are in none, such as a session left that was interrupted. The index is durable after
+// the next Flush.
+func (w *Writer) Adopt(ctx context.Context, v *View) error {
+	for _, p := range v.orphans {
 		if err := w.packed(ctx, p); err != nil {
 			return err
 		}
 	}
-	w.view.orphans = nil
+	v.orphans = nil
 	return nil
 }
 

@@ -41,6 +41,10 @@ func (p *pruner) secondLook(ctx context.Context) (*repo.View, error) {
 
 // rescue stores again what is needed and is in trash only.
 func (p *pruner) rescue(ctx context.Context, v *repo.View) (failed map[blob.Name]error, err error) {
+	// What is needed may be found in packs that are in no index yet, and must be in one when this is done.
+	if err := p.writer.Adopt(ctx, v); err != nil {
+		return nil, err
+	}
 	var saved index.Set
 	return p.move(ctx, func(yield func(job) bool) {
 		for info, rows := range v.DoomedIndex.Blobs() {

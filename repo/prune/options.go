@@ -20,6 +20,7 @@ type Options struct {
 	Compression pack.Level
 	Workers     int              // goroutines that read; 0 for one per processor
 	Inline      bool             // start no goroutine for uploads, for simulations
+	PackSize    int              // where a pack is full, in bytes; 0 for what is right
 	Now         func() time.Time // nil for the clock
 	// Gone reports whether a session's process is known to have ended. nil looks at the processes of this machine.
 	Gone func(repo.Session) bool

@@ -121,7 +121,8 @@ func (p *pruner) steps(ctx context.Context) error {
 
 // begin makes the writer of this session, on the view of the first look.
 func (p *pruner) begin(ctx context.Context) error {
-	w, err := p.repo.WriterOn(ctx, p.first, repo.WriterOptions{Session: p.options.Session, Compression: p.options.Compression, Inline: p.options.Inline})
+	w, err := p.repo.WriterOn(ctx, p.first, repo.WriterOptions{Session: p.options.Session, Compression: p.options.Compression,
+		Inline: p.options.Inline, PackSize: p.options.PackSize})
 	p.writer = w
 	return err
 }
