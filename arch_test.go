@@ -13,6 +13,7 @@ const module = "github.com/tarn-backup/tarn/"
 // edges are the imports between the packages of the house, with a reason for each. What is not here must not be.
 var edges = map[string]map[string]string{
 	"blob": {}, "tlv": {}, "chunker": {}, "filter": {}, "source/fssnap": {},
+	"forget":   {"blob": "snapshots have names"},
 	"index":    {"blob": "an index says where blobs are"},
 	"snapshot": {"blob": "nodes refer to blobs", "tlv": "records"},
 	"source": {
@@ -35,6 +36,9 @@ var edges = map[string]map[string]string{
 	"repo": {
 		"blob": "the store of blobs", "chunker": "the config says which", "index": "where blobs are", "repo/pack": "writes packs",
 		"repo/seal": "holds the keys", "repo/storage": "where objects are", "tlv": "config and sessions are records"},
+	"repo/prune": {
+		"blob": "marks blobs", "index": "says which packs hold what", "repo": "what is pruned", "repo/pack": "how hard to compress",
+		"repo/seal": "names kinds of damage", "repo/storage": "names kinds of errors", "snapshot": "walks snapshots"},
 	"repo/check": {
 		"blob": "walks blobs", "index": "compares it with the packs", "repo": "what is checked", "repo/pack": "opens packs",
 		"repo/seal": "names kinds of damage", "repo/storage": "reads objects", "snapshot": "walks snapshots"},

@@ -25,7 +25,7 @@ func (r *Repo) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	data, err := r.loadFrom(ctx, v.Index, kind, id)
+	data, err := r.loadIn(ctx, v, kind, id)
 	if !errors.Is(err, ErrNoBlob) && !errors.Is(err, storage.ErrNotExist) {
 		return data, err
 	}
@@ -33,7 +33,18 @@ func (r *Repo) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, er
 	if v, err = r.Refresh(ctx); err != nil {
 		return nil, err
 	}
-	return r.loadFrom(ctx, v.Index, kind, id)
+	return r.loadIn(ctx, v, kind, id)
+}
+
+// loadIn looks in the live packs of a view, and then in those that are in trash and still there.
+func (r *Repo) loadIn(ctx context.Context, v *View, kind blob.Kind, id blob.ID) ([]byte, error) {
+	data, err := r.loadFrom(ctx, v.Index, kind, id)
+	if err != nil && len(v.Doomed) > 0 && ctx.Err() == nil {
+		if doomed, err := r.loadFrom(ctx, v.DoomedIndex, kind, id); err == nil {
+			return doomed, nil
+		}
+	}
+	return data, err
 }
 
 func (r *Repo) loadFrom(ctx context.Context, x *index.Index, kind blob.Kind, id blob.ID) ([]byte, error) {
@@ -98,29 +109,37 @@ func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16) (
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", info.Name.Short(), err)
 	}
-	begin := int64(s.Offset) &^ (rangeGrid - 1)
-	end := min((int64(s.Offset)+int64(s.Stored)+rangeGrid-1)&^(rangeGrid-1), int64(info.Size))
 	d := decoders.Get().(*decoder)
 	defer decoders.Put(d)
-	if int64(cap(d.raw)) < end-begin {
-		d.raw = make([]byte, end-begin)
-	}
-	raw := d.raw[:end-begin]
-	err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
-	if errors.Is(err, io.ErrUnexpectedEOF) { // the pack lost its end: what is before that can be read
-		begin, raw = int64(s.Offset), d.raw[:s.Stored]
-		err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
-	}
-	if err != nil {
+	var sealed []byte
+	if sealed, d.raw, err = r.readSealed(ctx, info, s, d.raw); err != nil {
 		return nil, fmt.Errorf("pack %s: %w", info.Name.Short(), err)
 	}
-	sealed := raw[int64(s.Offset)-begin:][:s.Stored]
 	var plain []byte
 	plain, d.opened, err = d.dec.Open(o, uint32(number), sealed, nil, d.opened, int(s.Plain))
 	if err != nil {
 		return nil, fmt.Errorf("pack %s, segment %d: %w", info.Name.Short(), number, err)
 	}
 	return plain, nil
+}
+
+// readSealed reads a segment's sealed bytes, which are a part of raw, the buffer for the next call.
+func (r *Repo) readSealed(ctx context.Context, info *index.PackInfo, s index.Segment, buf []byte) (sealed, raw []byte, err error) {
+	begin := int64(s.Offset) &^ (rangeGrid - 1)
+	end := min((int64(s.Offset)+int64(s.Stored)+rangeGrid-1)&^(rangeGrid-1), int64(info.Size))
+	if int64(cap(buf)) < end-begin {
+		buf = make([]byte, end-begin)
+	}
+	raw = buf[:end-begin]
+	err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
+	if errors.Is(err, io.ErrUnexpectedEOF) { // the pack lost its end: what is before that can be read
+		begin, raw = int64(s.Offset), buf[:s.Stored]
+		err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
+	}
+	if err != nil {
+		return nil, raw, err
+	}
+	return raw[int64(s.Offset)-begin:][:s.Stored], raw, nil
 }
 
 // Workers is how many goroutines are worth using on this machine for work that the processor bounds.

@@ -81,6 +81,15 @@ func (p *packer) closeLocked(ctx context.Context) error {
 	if err := w.failure(); err != nil {
 		return err
 	}
+	if w.options.Inline {
+		cur := p.cur
+		p.cur = nil
+		err := w.upload(ctx, cur)
+		if err != nil {
+			w.fail(err) // what others saved into this pack is lost, too
+		}
+		return err
+	}
 	select {
 	case w.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -108,7 +117,7 @@ func (w *Writer) upload(ctx context.Context, cur *openPack) error {
 		return cur.err
 	}
 	data, info := cur.Finish()
-	if err := w.repo.storage.Put(ctx, packName(info.Name), data); err != nil {
+	if err := w.storage.Put(ctx, packName(info.Name), data); err != nil {
 		return fmt.Errorf("store a pack: %w", err)
 	}
 	w.putBytes.Add(uint64(len(data)))

@@ -145,7 +145,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
-	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newCheck(a), newStats(a), newCat(a), newKey(a),
-		newSource(a), newMount(a), newUmount(a), newVersion(a))
+	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newCheck(a), newForget(a), newPrune(a), newStats(a), newCat(a),
+		newKey(a), newSession(a), newSource(a), newMount(a), newUmount(a), newVersion(a))
 	return root
 }

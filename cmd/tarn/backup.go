@@ -185,7 +185,7 @@ func (a *app) parent(ctx context.Context, r *repo.Repo, b *backupFlags, o *backu
 			return nil, err
 		}
 		for _, l := range list { // the newest comes last
-			if samePaths(l.Record.Paths, o.Record.Paths) {
+			if samePaths(l.Record.Paths, o.Record.Paths) && !l.Unconfirmed {
 				s = l
 			}
 		}

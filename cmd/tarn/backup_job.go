@@ -77,6 +77,7 @@ func (j *backupJob) run(ctx context.Context) (saved, error) {
 			}
 		}
 		j.removePartials(ctx)
+		j.remember(j.repo, s)
 		return s, nil
 	}
 }
@@ -128,7 +129,7 @@ func (j *backupJob) save(ctx context.Context, w *repo.Writer) (saved, error) {
 	rec.Stats.DurationMS = uint64(rec.End.Sub(begin).Milliseconds())
 	rec.Stats.Blobs, rec.Stats.Added, rec.Stats.Stored = w.Added()
 	name, err := w.Commit(ctx, rec.Encode())
-	return saved{name, rec}, err
+	return saved{Name: name, Record: rec}, err
 }
 
 // survey counts what there is to do beside the backup, if progress is shown and no parent tells it. The returned function ends it.
@@ -183,7 +184,7 @@ func (j *backupJob) confirm(ctx context.Context, w *repo.Writer, rec *snapshot.R
 	}
 	rec.Session = w.Session()
 	name, err := w.Commit(ctx, rec.Encode())
-	return saved{name, rec}, err
+	return saved{Name: name, Record: rec}, err
 }
 
 // abort ends a session that failed or was interrupted, such that the next one finds what was uploaded.
@@ -206,24 +207,12 @@ func (j *backupJob) abort(ctx context.Context, w *repo.Writer, why error) error 
 		"run the same command again, and it goes on with them")
 }
 
-// removePartials removes the snapshots of the way, which the final one takes the place of. While somebody prunes they stay: a list that he
-// is just making might have neither.
+// removePartials removes the snapshots of the way, which the final one takes the place of.
 func (j *backupJob) removePartials(ctx context.Context) {
 	if len(j.partials) == 0 {
 		return
 	}
-	sessions, err := j.repo.Sessions(ctx)
-	for _, s := range sessions {
-		if s.Purpose == repo.PurposePrune {
-			return
-		}
-	}
-	for _, name := range j.partials {
-		if err == nil {
-			err = j.repo.RemoveSnapshot(ctx, name)
-		}
-	}
-	if err != nil {
+	if _, err := j.repo.RemoveReplaced(ctx, j.partials); err != nil {
 		j.detailf("unfinished snapshots stay: %v", err)
 	}
 }
