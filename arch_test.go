@@ -38,6 +38,11 @@ var edges = map[string]map[string]string{
 	"repo/check": {
 		"blob": "walks blobs", "index": "compares it with the packs", "repo": "what is checked", "repo/pack": "opens packs",
 		"repo/seal": "names kinds of damage", "repo/storage": "reads objects", "snapshot": "walks snapshots"},
+	"repo/repair": {
+		"blob": "stores blobs again", "index": "makes it anew", "repo": "what is mended", "repo/pack": "opens segments one by one",
+		"repo/seal": "opens packs whose headers are damaged", "repo/storage": "reads and replaces packs", "rewrite": "makes trees of what is left",
+		"snapshot": "makes the best of snapshots"},
+	"rewrite": {"blob": "loads blobs", "snapshot": "reads and makes trees"},
 
 	"backup": {
 		"blob": "saves blobs", "chunker": "cuts contents", "snapshot": "makes trees", "source": "reads folders", "source/live": "captures files"},

@@ -25,6 +25,7 @@ type backupJob struct {
 	repo        *repo.Repo
 	options     backup.Options
 	level       pack.Level
+	absent      func(blob.ID) bool // blobs that count as not there; nil for none
 	hooks       *hooks
 	missed      []string // places that were to be read from a file system snapshot, and were not
 	afterFailed bool     // the user's command after the reading
@@ -84,7 +85,7 @@ func (j *backupJob) run(ctx context.Context) (saved, error) {
 // session is one session: begin, save and commit.
 func (j *backupJob) session(ctx context.Context, save func(context.Context, *repo.Writer) (saved, error)) (saved, error) {
 	rec := &j.options.Record
-	w, err := j.repo.NewWriter(ctx, repo.WriterOptions{Compression: j.level,
+	w, err := j.repo.NewWriter(ctx, repo.WriterOptions{Compression: j.level, Absent: j.absent,
 		Session: repo.NewSession(repo.PurposeBackup, rec.Host, rec.User, rec.Program)})
 	if err != nil {
 		return saved{}, err
