@@ -31,6 +31,11 @@ func (r *Repo) OpenObject(name string, data []byte) (body, directory []byte, err
 		return openObjectWith(r.keys, seal.Snapshot, data)
 	case trashDir:
 		return openObjectWith(r.keys, seal.Trash, data)
+	case looksDir:
+		if body, _, err = openObjectWith(r.keys, seal.Setting, data); err == nil {
+			_, err = decodeLooks(body)
+		}
+		return body, nil, err
 	case waitDir:
 		return openObjectWith(r.keys, seal.Wait, data)
 	case sessionsDir:

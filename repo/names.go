@@ -16,6 +16,7 @@ const (
 	sessionsDir   = "sessions/"
 	evictionsDir  = "evictions/"
 	trashDir      = "trash/"
+	looksDir      = "looks/"
 	objectMax     = 64 << 20 // bytes of any object that is read whole and is no pack
 	sessionMax    = 64 << 10
 	configSizeMax = 64 << 10

@@ -25,6 +25,7 @@ const (
 	evictionsDir = "evictions/"
 	trashDir     = "trash/"
 	waitDir      = "wait/"
+	looksDir     = "looks/"
 )
 
 // objectSizeMax is the longest object in bytes that is no pack.
@@ -35,7 +36,7 @@ type listing struct {
 	packs     map[blob.Name]int64
 	indexes   []blob.Name
 	snapshots []blob.Name
-	small     []string // config, keys, sessions, evictions, trash and wait
+	small     []string // config, keys, sessions, evictions, trash, wait and looks
 	foreign   []string
 	evicted   map[blob.Session]bool
 }
@@ -92,7 +93,7 @@ func classify(name string) (folder string, hash blob.Name, ok bool) {
 	case sessionsDir, evictionsDir:
 		_, err := blob.ParseSession(base)
 		return folder, hash, err == nil
-	case keysDir, indexDir, snapshotsDir, trashDir, waitDir:
+	case keysDir, indexDir, snapshotsDir, trashDir, waitDir, looksDir:
 	default:
 		return folder, hash, false
 	}
@@ -171,6 +172,8 @@ func effect(folder string) string {
 		return "no snapshot is affected"
 	case trashDir:
 		return "what was about to be removed is unknown; no snapshot is affected"
+	case looksDir:
+		return "when some packs were looked at is forgotten, and they are read again; no snapshot is affected"
 	case waitDir:
 		return "a prune has to begin again; no snapshot is affected"
 	}
