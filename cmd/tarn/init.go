@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +43,7 @@ func (k *kdfFlags) kdf() seal.KDF {
 func newInit(a *app) *cobra.Command {
 	var kdf kdfFlags
 	var algorithm string
+	var like fromFlags
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make a repository", Args: noArgs,
 		Long: `Make a repository in a folder that is empty or not there yet.
@@ -49,14 +51,15 @@ func newInit(a *app) *cobra.Command {
 Whoever forgets the password has lost the backups: there is no other way in.`,
 		Example: `  tarn -r /backup/repo init
   tarn -r /backup/repo --password-file ~/.tarn-password init`,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.init(cmd, kdf.kdf(), algorithm) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.init(cmd, kdf.kdf(), algorithm, &like) },
 	}
+	like.flags(cmd.Flags(), "copy-params-from", "cut files as `REPOSITORY` does, its secret included, for \"tarn copy\"")
 	kdf.flags(cmd.Flags())
 	cmd.Flags().StringVar(&algorithm, "chunker", "", "cut files by `ALGORITHM`: gear or rabin")
 	return cmd
 }
 
-func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string) error {
+func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string, like *fromFlags) error {
 	ctx := cmd.Context()
 	path, err := a.location()
 	if err != nil {
@@ -70,6 +73,17 @@ func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string) error {
 	}
 	if err := refuseForeign(path); err != nil {
 		return err
+	}
+	if like.repository != "" {
+		if algorithm != "" {
+			return errors.New("--copy-params-from says how to cut files: leave out --chunker")
+		}
+		from, err := a.from(like).open(ctx)
+		if err != nil {
+			return fmt.Errorf("--copy-params-from: %w", err)
+		}
+		defer from.Close()
+		o.CutLike = from.Repo
 	}
 	password, err := a.newPassword(ctx, secret{a.passwordFile, a.passwordCommand, "TARN_PASSWORD"})
 	if err != nil {
