@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo/parity"
 	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 )
@@ -38,6 +39,13 @@ func (r *Repo) OpenObject(name string, data []byte) (body, directory []byte, err
 		return body, nil, err
 	case waitDir:
 		return openObjectWith(r.keys, seal.Wait, data)
+	case settingsDir:
+		if body, _, err = openObjectWith(r.keys, seal.Setting, data); err == nil {
+			_, err = decodePolicy(body)
+		}
+		return body, nil, err
+	case parity.Folder:
+		return nil, nil, parity.Prove(r.keys, data)
 	case sessionsDir:
 		if body, err = openObject(r.keys, seal.Session, data); err == nil {
 			_, err = decodeSession(blob.Session{}, body)

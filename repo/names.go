@@ -17,6 +17,7 @@ const (
 	evictionsDir  = "evictions/"
 	trashDir      = "trash/"
 	looksDir      = "looks/"
+	settingsDir   = "settings/"
 	objectMax     = 64 << 20 // bytes of any object that is read whole and is no pack
 	sessionMax    = 64 << 10
 	configSizeMax = 64 << 10

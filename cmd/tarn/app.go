@@ -147,7 +147,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
-	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newCopy(a), newTag(a), newRewrite(a), newCheck(a), newRepair(a), newStats(a), newCat(a), newKey(a),
+	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newCopy(a), newTag(a), newRewrite(a), newCheck(a), newRepair(a), newParity(a), newStats(a), newCat(a), newKey(a),
 		newSource(a), newMount(a), newUmount(a), newVersion(a))
 	return root
 }

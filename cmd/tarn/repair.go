@@ -218,6 +218,9 @@ func (a *app) repairPacks(ctx context.Context, f repairFlags, args []string) err
 		a.outf("read %s, %s: %d damaged, %s to be stored again, %d lost\n", counted(p.Looked, "pack"), bytesText(uint64(p.Read)), len(p.Damaged),
 			counted(p.Blobs, "blob"), p.Lost)
 	}
+	if p.Parity.Damaged() {
+		a.notef("parity is damaged, or its packs are gone: it is made again for %s", counted(p.Parity.Uncovered, "pack"))
+	}
 	sum := repairSummaryLine{Type: "summary", Looked: p.Looked, Damaged: len(p.Damaged), Lost: p.Lost}
 	if !p.Empty() {
 		if !f.yes {

@@ -12,6 +12,7 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/parity"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"golang.org/x/sync/errgroup"
 )
@@ -37,6 +38,7 @@ type IndexPlan struct {
 	Unknown   []Fault     // packs whose own directories can't be read, and that no index object describes
 
 	repo   *repo.Repo
+	parity *parity.Set
 	put    []*index.Pack
 	remove []blob.Name
 }
@@ -57,6 +59,9 @@ func PlanIndex(ctx context.Context, r *repo.Repo) (*IndexPlan, error) {
 	}
 	for _, pack := range own {
 		p.Blobs += len(pack.Blobs)
+	}
+	if p.parity, err = r.Parity(ctx); err != nil {
+		return nil, err
 	}
 	names, err := r.IndexNames(ctx)
 	if err != nil {
@@ -101,6 +106,8 @@ func (p *IndexPlan) compare(ctx context.Context, v *repo.View, own map[blob.Name
 		_, listed := v.Packs[said.Name]
 		switch {
 		case !listed && isThere(ctx, p.repo, said.Name): // put since the packs were listed
+			right = append(right, said.Name)
+		case !listed && p.parity.Has(said.Name): // parity may make it again, and that it is missing only the index tells
 			right = append(right, said.Name)
 		case !listed:
 			wrong = true

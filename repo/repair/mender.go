@@ -226,7 +226,7 @@ func (m *mender) donor(ctx context.Context, path string, want snapshot.Type) (*s
 			continue
 		}
 		if want == snapshot.Dir {
-			if readable(ctx, m.from, n) {
+			if len(n.Content.Elements) > 0 && readable(ctx, m.from, n) {
 				return &n, s.name, nil
 			}
 			continue

@@ -11,20 +11,14 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/parity"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"golang.org/x/sync/errgroup"
 )
 
-// Rebuilder gives packs back the bytes that they had.
-type Rebuilder interface {
-	// Rebuild returns the bytes of a pack, whose hash is its name, or an error if there is not enough left to make them of.
-	Rebuild(ctx context.Context, name blob.Name) ([]byte, error)
-}
-
-// PacksOptions says what to look at. The zero value looks at all packs and has no parity.
+// PacksOptions says what to look at. The zero value looks at all packs, and at all parity.
 type PacksOptions struct {
-	Only   []blob.Name // look at these packs only
-	Parity Rebuilder   // nil if there is none
+	Only []blob.Name // look at these packs only
 	// Progress, if not nil, is told how many bytes were read, and how many there are. Calls don't overlap.
 	Progress func(done, total int64)
 }
@@ -63,9 +57,10 @@ type PacksPlan struct {
 	Damaged []PackDamage
 	Blobs   int // that would be stored again
 	Lost    int // that can't be had any more, here
+	Parity  *parity.Coverage
 
 	repo    *repo.Repo
-	parity  Rebuilder
+	parity  *parity.Set
 	restore map[blob.ID]bool // blobs to be stored again
 	absent  map[blob.ID]bool // blobs that no pack can give as it is
 }
@@ -75,7 +70,7 @@ func (p *PacksPlan) Absent(id blob.ID) bool { return p.absent[id] }
 
 // Empty reports whether there is nothing to do.
 func (p *PacksPlan) Empty() bool {
-	return !slices.ContainsFunc(p.Damaged, func(d PackDamage) bool { return d.Way != Leave })
+	return !p.Parity.Damaged() && !slices.ContainsFunc(p.Damaged, func(d PackDamage) bool { return d.Way != Leave })
 }
 
 // PlanPacks reads packs, and says what can be done for those that are damaged.
@@ -84,7 +79,10 @@ func PlanPacks(ctx context.Context, r *repo.Repo, o PacksOptions) (*PacksPlan, e
 	if err != nil {
 		return nil, err
 	}
-	p := &PacksPlan{repo: r, parity: o.Parity, restore: map[blob.ID]bool{}, absent: map[blob.ID]bool{}}
+	p := &PacksPlan{repo: r, restore: map[blob.ID]bool{}, absent: map[blob.ID]bool{}}
+	if err := p.lookAtParity(ctx, v, o); err != nil {
+		return nil, err
+	}
 	found, err := p.look(ctx, v, o)
 	if err != nil {
 		return nil, err
@@ -101,6 +99,40 @@ func PlanPacks(ctx context.Context, r *repo.Repo, o PacksOptions) (*PacksPlan, e
 		return nil, err
 	}
 	return p, p.decide(ctx, v, found, live)
+}
+
+// lookAtParity reads which parity there is, and all of it if all packs are looked at.
+func (p *PacksPlan) lookAtParity(ctx context.Context, v *repo.View, o PacksOptions) (err error) {
+	if p.parity, err = p.repo.Parity(ctx); err != nil {
+		return err
+	}
+	if len(o.Only) == 0 {
+		if err := p.parity.ProveAll(ctx); err != nil {
+			return err
+		}
+	}
+	packs, err := p.repo.ParityPacks(ctx, v, nil)
+	if err == nil {
+		p.Parity = p.parity.Coverage(packs)
+	}
+	return err
+}
+
+// renewParity makes parity again where it was damaged, or lost a pack.
+func (p *PacksPlan) renewParity(ctx context.Context) error {
+	again := PacksPlan{repo: p.repo}
+	v, err := p.repo.TakeView(ctx)
+	if err != nil {
+		return err
+	}
+	if err := again.lookAtParity(ctx, v, PacksOptions{}); err != nil || !again.Parity.Damaged() {
+		return err
+	}
+	packs, err := p.repo.ParityPacks(ctx, v, nil)
+	if err == nil {
+		_, err = again.parity.Cover(ctx, packs, nil) // packs that are still damaged have to do without
+	}
+	return err
 }
 
 // missing returns the packs that the index names, and that are neither there nor about to be removed.
@@ -231,11 +263,9 @@ func (p *PacksPlan) decide(ctx context.Context, v *repo.View, found []*examined,
 // way chooses what is done about one pack.
 func (p *PacksPlan) way(ctx context.Context, d *PackDamage, live map[blob.Session]bool) {
 	e := d.examined
-	if p.parity != nil {
-		if _, err := p.parity.Rebuild(ctx, e.name); err == nil {
-			d.Way = Rebuild
-			return
-		}
+	if _, err := p.parity.Rebuild(ctx, e.name); err == nil {
+		d.Way = Rebuild
+		return
 	}
 	switch {
 	case e.size == 0:
@@ -266,7 +296,10 @@ func (p *PacksPlan) Run(ctx context.Context, s repo.Session) error {
 	if err = p.mend(ctx, w); err == nil {
 		err = w.Confirm(ctx)
 	}
-	if err == nil || errors.Is(err, repo.ErrEvicted) {
+	if err == nil {
+		return p.renewParity(ctx)
+	}
+	if errors.Is(err, repo.ErrEvicted) {
 		return err
 	}
 	return errors.Join(err, w.Abort(context.WithoutCancel(ctx)))

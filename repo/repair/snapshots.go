@@ -114,7 +114,7 @@ func (p *SnapshotsPlan) load(ctx context.Context, names []blob.Name) error {
 func (p *SnapshotsPlan) successor(of blob.Name, first Change) blob.Name {
 	for _, s := range p.all {
 		if s.rec.Original == of && slices.ContainsFunc(s.rec.Problems, func(q snapshot.Problem) bool {
-			return q.Kind == first.Kind && q.Path == "/"+first.Path
+			return q.Path == "/"+first.Path // the kind depends on which other snapshots there were
 		}) {
 			return s.name
 		}
