@@ -36,7 +36,7 @@ var edges = map[string]map[string]string{
 	"repo": {
 		"blob": "the store of blobs", "chunker": "the config says which", "index": "where blobs are", "repo/pack": "writes packs",
 		"repo/parity": "makes parity of them",
-		"repo/seal": "holds the keys", "repo/storage": "where objects are", "tlv": "config and sessions are records"},
+		"repo/seal":   "holds the keys", "repo/storage": "where objects are", "tlv": "config and sessions are records"},
 	"repo/check": {
 		"blob": "walks blobs", "index": "compares it with the packs", "repo": "what is checked", "repo/pack": "opens packs",
 		"repo/seal": "names kinds of damage", "repo/storage": "reads objects", "snapshot": "walks snapshots"},
@@ -53,6 +53,7 @@ var edges = map[string]map[string]string{
 
 	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},
 	"testing/torture":             {},
+	"testing/hostile":             {},
 	"testing/torture/cmd/torture": {"testing/torture": "the tree as a program"},
 }
 
