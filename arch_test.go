@@ -33,15 +33,22 @@ var edges = map[string]map[string]string{
 	"repo/seal":                {"blob": "IDs are keyed hashes", "tlv": "key slots are records"},
 	"repo/pack": {
 		"blob": "packs hold blobs", "index": "a pack's directory is what an index is made of", "repo/seal": "segments are sealed"},
+	"repo/parity": {"blob": "packs have names", "repo/seal": "shards are sealed", "repo/storage": "reads packs and shards", "tlv": "their directories are records"},
 	"repo": {
 		"blob": "the store of blobs", "chunker": "the config says which", "index": "where blobs are", "repo/pack": "writes packs",
-		"repo/seal": "holds the keys", "repo/storage": "where objects are", "tlv": "config and sessions are records"},
+		"repo/parity": "makes parity of them",
+		"repo/seal":   "holds the keys", "repo/storage": "where objects are", "tlv": "config and sessions are records"},
 	"repo/prune": {
 		"blob": "marks blobs", "index": "says which packs hold what", "repo": "what is pruned", "repo/pack": "how hard to compress",
 		"repo/seal": "names kinds of damage", "repo/storage": "names kinds of errors", "snapshot": "walks snapshots"},
 	"repo/check": {
 		"blob": "walks blobs", "index": "compares it with the packs", "repo": "what is checked", "repo/pack": "opens packs",
 		"repo/seal": "names kinds of damage", "repo/storage": "reads objects", "snapshot": "walks snapshots"},
+	"repo/repair": {
+		"blob": "stores blobs again", "index": "makes it anew", "repo": "what is mended", "repo/parity": "rebuilds packs", "repo/pack": "opens segments one by one",
+		"repo/seal": "opens packs whose headers are damaged", "repo/storage": "reads and replaces packs", "rewrite": "makes trees of what is left",
+		"snapshot": "makes the best of snapshots"},
+	"rewrite": {"blob": "loads blobs", "snapshot": "reads and makes trees"},
 
 	"backup": {
 		"blob": "saves blobs", "chunker": "cuts contents", "snapshot": "makes trees", "source": "reads folders", "source/live": "captures files"},
@@ -50,6 +57,7 @@ var edges = map[string]map[string]string{
 
 	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},
 	"testing/torture":             {},
+	"testing/hostile":             {},
 	"testing/torture/cmd/torture": {"testing/torture": "the tree as a program"},
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo/parity"
 	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 )
@@ -25,11 +26,23 @@ func (r *Repo) OpenObject(name string, data []byte) (body, directory []byte, err
 		return openObjectWith(r.keys, seal.Snapshot, data)
 	case trashDir:
 		return openObjectWith(r.keys, seal.Trash, data)
+	case looksDir:
+		if body, _, err = openObjectWith(r.keys, seal.Setting, data); err == nil {
+			_, err = decodeLooks(body)
+		}
+		return body, nil, err
 	case waitDir:
 		if body, directory, err = openObjectWith(r.keys, seal.Wait, data); err == nil {
 			_, err = decodeWait(body)
 		}
 		return body, directory, err
+	case settingsDir:
+		if body, _, err = openObjectWith(r.keys, seal.Setting, data); err == nil {
+			_, err = decodePolicy(body)
+		}
+		return body, nil, err
+	case parity.Folder:
+		return nil, nil, parity.Prove(r.keys, data)
 	case sessionsDir:
 		if body, err = openObject(r.keys, seal.Session, data); err == nil {
 			_, err = decodeSession(blob.Session{}, body)

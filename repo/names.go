@@ -16,7 +16,9 @@ const (
 	sessionsDir   = "sessions/"
 	evictionsDir  = "evictions/"
 	trashDir      = "trash/"
-	waitDir       = "wait/"  // the lists of sessions that pruners wait for
+	waitDir       = "wait/" // the lists of sessions that pruners wait for
+	looksDir      = "looks/"
+	settingsDir   = "settings/"
 	objectMax     = 64 << 20 // bytes of any object that is read whole and is no pack
 	sessionMax    = 64 << 10
 	configSizeMax = 64 << 10

@@ -42,6 +42,7 @@ type Repo struct {
 type InitOptions struct {
 	KDF     seal.KDF
 	Chunker chunker.Algorithm // zero: the default
+	CutLike *Repo             // cut as this repository does, its secret included, so that copies of its snapshots share blobs with later backups
 	Slot    seal.Slot         // labels of the first password
 	Program string
 	Now     time.Time
@@ -58,6 +59,9 @@ func Init(ctx context.Context, s storage.Storage, password []byte, o InitOptions
 		o.Chunker = chunker.Gear
 	}
 	c := Config{Created: o.Now, Program: o.Program, Chunker: o.Chunker, Data: chunker.DataParams, Meta: chunker.MetaParams}
+	if like := o.CutLike; like != nil {
+		c.Chunker, c.Data, c.Meta, c.CutKey = like.config.Chunker, like.config.Data, like.config.Meta, *like.cutKey()
+	}
 	rand.Read(c.Repo[:])
 	keys := seal.NewKeys(c.Repo, 0, seal.NewMaster())
 	o.Slot.KDF, o.Slot.Created = o.KDF, o.Now
@@ -109,13 +113,21 @@ func Open(ctx context.Context, s storage.Storage, password func() ([]byte, error
 func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot blob.Name) (*Repo, error) {
 	r := &Repo{storage: s, keys: keys, config: c, slot: slot, cache: newSegmentCache(segmentCacheSize)}
 	var err error
-	if r.data, err = chunker.New(c.Chunker, keys.Chunker(), c.Data); err != nil {
+	if r.data, err = chunker.New(c.Chunker, r.cutKey(), c.Data); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	if r.meta, err = chunker.New(c.Chunker, keys.Chunker(), c.Meta); err != nil {
+	if r.meta, err = chunker.New(c.Chunker, r.cutKey(), c.Meta); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	return r, nil
+}
+
+// cutKey is the chunker's secret.
+func (r *Repo) cutKey() *[seal.KeySize]byte {
+	if r.config.CutKey != ([seal.KeySize]byte{}) {
+		return &r.config.CutKey
+	}
+	return r.keys.Chunker()
 }
 
 // Config is what was fixed when the repository was made.

@@ -27,6 +27,8 @@ const (
 	PurposeBackup Purpose = "backup"
 	PurposePrune  Purpose = "prune"
 	PurposeTag    Purpose = "tag"
+	PurposeRepair Purpose = "repair"
+	PurposeCopy   Purpose = "copy"
 )
 
 // Session tells who is writing to a repository.

@@ -110,6 +110,9 @@ func (r *Repo) WriterOn(ctx context.Context, v *View, o WriterOptions) (*Writer,
 	}
 	w.buffers = make(chan []byte, uploadsMax+2)
 	w.data.writer, w.meta.writer = w, w
+	if err := w.guard(ctx); err != nil {
+		return nil, errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), sessionName(o.Session.ID)))
+	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	if err := w.Adopt(ctx, v); err != nil {
 		w.cancel()
@@ -223,6 +226,9 @@ func (w *Writer) PutSnapshot(ctx context.Context, record []byte) (blob.Name, err
 // Commit stores the final snapshot record, asks whether the session still stands (step W5), and ends it. Only when it returns nil is the
 // backup done. ErrEvicted says that the snapshot may lack blobs: the caller begins again with a new session and removes it then.
 func (w *Writer) Commit(ctx context.Context, record []byte) (blob.Name, error) {
+	if err := w.finishParity(ctx); err != nil {
+		return blob.Name{}, err
+	}
 	name, err := w.PutSnapshot(ctx, record)
 	if err != nil {
 		return name, err

@@ -26,6 +26,7 @@ type backupJob struct {
 	options     backup.Options
 	level       pack.Level
 	torn        tornRules
+	absent      func(blob.ID) bool // blobs that count as not there; nil for none
 	hooks       *hooks
 	afterFailed bool // the user's command after the reading
 	progress    *backup.Progress
@@ -85,7 +86,7 @@ func (j *backupJob) run(ctx context.Context) (saved, error) {
 // session is one session: begin, save and commit.
 func (j *backupJob) session(ctx context.Context, save func(context.Context, *repo.Writer) (saved, error)) (saved, error) {
 	rec := &j.options.Record
-	w, err := j.repo.NewWriter(ctx, repo.WriterOptions{Compression: j.level,
+	w, err := j.repo.NewWriter(ctx, repo.WriterOptions{Compression: j.level, Absent: j.absent,
 		Session: repo.NewSession(repo.PurposeBackup, rec.Host, rec.User, rec.Program)})
 	if err != nil {
 		return saved{}, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +43,8 @@ func (k *kdfFlags) kdf() seal.KDF {
 func newInit(a *app) *cobra.Command {
 	var kdf kdfFlags
 	var algorithm string
+	var like fromFlags
+	var parity string
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make a repository", Args: noArgs,
 		Long: `Make a repository in a folder that is empty or not there yet.
@@ -49,14 +52,16 @@ func newInit(a *app) *cobra.Command {
 Whoever forgets the password has lost the backups: there is no other way in.`,
 		Example: `  tarn -r /backup/repo init
   tarn -r /backup/repo --password-file ~/.tarn-password init`,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.init(cmd, kdf.kdf(), algorithm) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.init(cmd, kdf.kdf(), algorithm, &like, parity) },
 	}
+	cmd.Flags().StringVar(&parity, "parity", "", "for each N packs make K of parity: `N/K`, or off; see \"tarn parity\"")
+	like.flags(cmd.Flags(), "copy-params-from", "cut files as `REPOSITORY` does, its secret included, for \"tarn copy\"")
 	kdf.flags(cmd.Flags())
 	cmd.Flags().StringVar(&algorithm, "chunker", "", "cut files by `ALGORITHM`: gear or rabin")
 	return cmd
 }
 
-func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string) error {
+func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string, like *fromFlags, parity string) error {
 	ctx := cmd.Context()
 	path, err := a.location()
 	if err != nil {
@@ -68,8 +73,23 @@ func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string) error {
 			return err
 		}
 	}
+	policy, err := parsePolicy(parity)
+	if err != nil {
+		return err
+	}
 	if err := refuseForeign(path); err != nil {
 		return err
+	}
+	if like.repository != "" {
+		if algorithm != "" {
+			return errors.New("--copy-params-from says how to cut files: leave out --chunker")
+		}
+		from, err := a.from(like).open(ctx)
+		if err != nil {
+			return fmt.Errorf("--copy-params-from: %w", err)
+		}
+		defer from.Close()
+		o.CutLike = from.Repo
 	}
 	password, err := a.newPassword(ctx, secret{a.passwordFile, a.passwordCommand, "TARN_PASSWORD"})
 	if err != nil {
@@ -83,6 +103,11 @@ func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string) error {
 	r, err := repo.Init(ctx, d, password, o)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	if parity != "" {
+		if err := r.SetParityPolicy(ctx, policy); err != nil {
+			return err
+		}
 	}
 	c := r.Config()
 	if a.json {

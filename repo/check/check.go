@@ -34,6 +34,10 @@ type Options struct {
 	Turn      uint64      // which share: 1/Fraction runs with following turns read every pack
 	Snapshots []blob.Name // only these, and with ReadData only the packs that they need; all if empty
 	Workers   int         // goroutines that read; 0 for one per processor
+	// Pick, if not nil, chooses with ReadData which packs to read, of all that there are and their sizes.
+	Pick func(packs map[blob.Name]int64) map[blob.Name]bool
+	// Proven, if not nil, is told of each pack all of whose bytes were found right. Calls don't overlap.
+	Proven func(pack blob.Name)
 	// Progress, if not nil, is told how many bytes of packs were read, and how many there are to read. Calls don't overlap.
 	Progress func(done, total int64)
 }
@@ -120,7 +124,9 @@ type checker struct {
 	lost   lost
 	blind  bool // trash can't be read
 
-	mu       sync.Mutex // guards what follows, and the calls of report and Progress
+	picked map[blob.Name]bool // by the caller; nil if he does not care
+
+	mu       sync.Mutex // guards what follows, and the calls of report, Proven and Progress
 	report   func(Finding)
 	summary  Summary
 	read     map[blob.Name]bool // packs that were read whole, or are about to be
