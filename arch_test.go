@@ -30,7 +30,21 @@ var edges = map[string]map[string]string{
 	"repo/storage/faulty":      {"repo/storage": "the interface"},
 	"repo/storage/crash":       {"repo/storage": "the interface"},
 	"repo/storage/storagetest": {"repo/storage": "the interface"},
-	"repo/seal":                {"blob": "IDs are keyed hashes", "tlv": "key slots are records"},
+	"repo/cache":               {},
+	"repo/storage/limit":       {},
+	"repo/storage/retry":       {"repo/storage": "the interface"},
+	"repo/storage/locks":       {"repo/storage": "the interface"},
+	"repo/storage/web":         {"repo/storage": "kinds of errors", "repo/storage/limit": "connections are held to rates"},
+	"repo/storage/pipe":        {"repo/storage": "kinds of errors", "repo/storage/limit": "pipes are held to rates"},
+	"repo/storage/s3":          {"repo/storage": "the interface", "repo/storage/web": "how objects are sent"},
+	"repo/storage/rest": {
+		"repo/storage": "the interface", "repo/storage/web": "how objects are sent", "repo/storage/locks": "what the server does not take"},
+	"repo/storage/rclone": {
+		"repo/storage": "the interface", "repo/storage/limit": "pipes are held to rates", "repo/storage/pipe": "runs rclone",
+		"repo/storage/rest": "rclone speaks it", "repo/storage/locks": "which names rclone takes"},
+	"repo/storage/sftp": {
+		"repo/storage": "the interface", "repo/storage/limit": "pipes are held to rates", "repo/storage/pipe": "runs ssh"},
+	"repo/seal": {"blob": "IDs are keyed hashes", "tlv": "key slots are records"},
 	"repo/pack": {
 		"blob": "packs hold blobs", "index": "a pack's directory is what an index is made of", "repo/seal": "segments are sealed"},
 	"repo/parity": {"blob": "packs have names", "repo/seal": "shards are sealed", "repo/storage": "reads packs and shards", "tlv": "their directories are records"},
@@ -55,6 +69,8 @@ var edges = map[string]map[string]string{
 	"fusefs":  {"blob": "loads blobs", "snapshot": "reads trees"},
 	"restore": {"blob": "loads blobs", "snapshot": "reads trees"},
 
+	"testing/servers":             {},
+	"testing/servers/cmd/far":     {"testing/servers": "a server as a program"},
 	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},
 	"testing/torture":             {},
 	"testing/hostile":             {},

@@ -67,9 +67,9 @@ func (r *Repo) OpenObject(name string, data []byte) (body, directory []byte, err
 	return nil, nil, err
 }
 
-// WithStorage returns the same repository as it is kept in another storage, a copy or a wrapper of this one's.
+// WithStorage returns the same repository as it is kept in another storage, a copy or a wrapper of this one's. It has no cache on this machine.
 func (r *Repo) WithStorage(s storage.Storage) (*Repo, error) {
-	return newRepo(s, r.keys, r.config, r.slot)
+	return newRepo(s, r.keys, r.config, r.slot, Far{Requests: r.far.Requests, ReadAhead: r.far.ReadAhead})
 }
 
 // Fresh returns the same repository with nothing kept of what was read from it so far, so that what is read next is what is stored now.

@@ -71,7 +71,7 @@ func (r *Repo) loadExtent(ctx context.Context, x *index.Index, kind blob.Kind, i
 	if !ok {
 		return nil, fmt.Errorf("%s %s: pack %s: %w", kind, id.Short(), e.Pack.Short(), ErrNoBlob)
 	}
-	plain, err := r.Segment(ctx, info, e.Segment)
+	plain, err := r.segment(ctx, info, e.Segment, kind)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", kind, id.Short(), err)
 	}
@@ -87,8 +87,12 @@ func (r *Repo) loadExtent(ctx context.Context, x *index.Index, kind blob.Kind, i
 
 // Segment returns the plaintext of one segment of a pack, which is shared and must not be modified. Its blobs are not proven.
 func (r *Repo) Segment(ctx context.Context, info *index.PackInfo, number uint16) ([]byte, error) {
+	return r.segment(ctx, info, number, blob.Data)
+}
+
+func (r *Repo) segment(ctx context.Context, info *index.PackInfo, number uint16, kind blob.Kind) ([]byte, error) {
 	return r.cache.get(ctx, segmentKey{info.Name, number}, func() ([]byte, error) {
-		return r.fetch(ctx, info, number)
+		return r.fetch(ctx, info, number, kind)
 	})
 }
 
@@ -100,7 +104,7 @@ type decoder struct {
 
 var decoders = sync.Pool{New: func() any { return &decoder{dec: pack.NewDecompressor(1)} }}
 
-func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16) ([]byte, error) {
+func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16, kind blob.Kind) ([]byte, error) {
 	s, ok := info.Segment(number)
 	if !ok {
 		return nil, fmt.Errorf("pack %s: no segment %d", info.Name.Short(), number)
@@ -111,8 +115,16 @@ func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16) (
 	}
 	d := decoders.Get().(*decoder)
 	defer decoders.Put(d)
-	var sealed []byte
-	if sealed, d.raw, err = r.readSealed(ctx, info, s, d.raw); err != nil {
+	if kind.Meta() {
+		if sealed, ok := r.far.cached(info.Name, number, &s); ok {
+			var plain []byte
+			if plain, d.opened, err = d.dec.Open(o, uint32(number), sealed, nil, d.opened, int(s.Plain)); err == nil {
+				return plain, nil
+			}
+		}
+	}
+	sealed, err := r.sealed(ctx, info, &s, d)
+	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", info.Name.Short(), err)
 	}
 	var plain []byte
@@ -120,26 +132,40 @@ func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16) (
 	if err != nil {
 		return nil, fmt.Errorf("pack %s, segment %d: %w", info.Name.Short(), number, err)
 	}
+	if kind.Meta() && r.far.Cache != nil {
+		r.far.Cache.Put(metaKey(info.Name, number), sealed)
+	}
 	return plain, nil
 }
 
-// readSealed reads a segment's sealed bytes, which are a part of raw, the buffer for the next call.
-func (r *Repo) readSealed(ctx context.Context, info *index.PackInfo, s index.Segment, buf []byte) (sealed, raw []byte, err error) {
+// sealed reads a segment as it is stored; what it returns is good until d is used again, and shared.
+func (r *Repo) sealed(ctx context.Context, info *index.PackInfo, s *index.Segment, d *decoder) ([]byte, error) {
 	begin := int64(s.Offset) &^ (rangeGrid - 1)
 	end := min((int64(s.Offset)+int64(s.Stored)+rangeGrid-1)&^(rangeGrid-1), int64(info.Size))
-	if int64(cap(buf)) < end-begin {
-		buf = make([]byte, end-begin)
+	var raw []byte
+	var err error
+	if r.ahead != nil {
+		raw, err = r.ahead.get(ctx, info.Name, begin, end, int64(info.Size))
+	} else {
+		raw = d.room(end - begin)
+		err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
 	}
-	raw = buf[:end-begin]
-	err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
 	if errors.Is(err, io.ErrUnexpectedEOF) { // the pack lost its end: what is before that can be read
-		begin, raw = int64(s.Offset), buf[:s.Stored]
+		begin, raw = int64(s.Offset), d.room(int64(s.Stored))
 		err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
 	}
 	if err != nil {
-		return nil, raw, err
+		return nil, err
 	}
-	return raw[int64(s.Offset)-begin:][:s.Stored], raw, nil
+	return raw[int64(s.Offset)-begin:][:s.Stored], nil
+}
+
+// room returns n bytes to read into.
+func (d *decoder) room(n int64) []byte {
+	if int64(cap(d.raw)) < n {
+		d.raw = make([]byte, n)
+	}
+	return d.raw[:n]
 }
 
 // Workers is how many goroutines are worth using on this machine for work that the processor bounds.

@@ -17,13 +17,15 @@ var ErrUnmovable = errors.New("can't be read")
 // A Mover is a Lane that stores again what is stored already, for whoever is about to remove the packs that it is in. It serves one goroutine.
 type Mover struct {
 	*Lane
-	dec                *pack.Decompressor
-	raw, opened, plain []byte
-	entries            []index.Entry
+	from    decoder
+	plain   []byte
+	entries []index.Entry
 }
 
 // Mover returns a lane that moves blobs.
-func (w *Writer) Mover() *Mover { return &Mover{Lane: w.Lane(), dec: pack.NewDecompressor(1)} }
+func (w *Writer) Mover() *Mover {
+	return &Mover{Lane: w.Lane(), from: decoder{dec: pack.NewDecompressor(1)}}
+}
 
 // Move stores again the blobs of one segment that rows names, which are in the order in which they lie in it, wherever else they may be.
 // Each is hashed and compared with its row first. A segment of which all is wanted, and which is not small, is taken over as it was
@@ -39,8 +41,8 @@ func (m *Mover) Move(ctx context.Context, info *index.PackInfo, number uint16, r
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	seg, size := m.segment(rows[0].Kind)
-	if wanted == len(m.plain) && wanted >= size/2 {
-		return m.seal(ctx, m.opened, m.plain, m.entries)
+	if wanted == len(m.plain) && wanted >= min(size/2, dataAloneSize) {
+		return m.seal(ctx, m.from.opened, m.plain, m.entries)
 	}
 	for i := range rows {
 		plain := m.plain[rows[i].Offset:][:rows[i].Length]
@@ -66,11 +68,11 @@ func (m *Mover) prove(ctx context.Context, info *index.PackInfo, number uint16, 
 	if err != nil {
 		return err
 	}
-	var sealed []byte
-	if sealed, m.raw, err = r.readSealed(ctx, info, s, m.raw); err != nil {
+	sealed, err := r.sealed(ctx, info, &s, &m.from)
+	if err != nil {
 		return err
 	}
-	if m.plain, m.opened, err = m.dec.Open(o, uint32(number), sealed, m.plain, m.opened, int(s.Plain)); err != nil {
+	if m.plain, m.from.opened, err = m.from.dec.Open(o, uint32(number), sealed, m.plain, m.from.opened, int(s.Plain)); err != nil {
 		return err
 	}
 	m.entries = m.entries[:0]

@@ -12,7 +12,6 @@ import (
 	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo/pack"
 	"github.com/tarn-backup/tarn/repo/seal"
-	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/tlv"
 )
 
@@ -78,12 +77,9 @@ func openObjectWith(keys *seal.Keys, kind seal.Kind, data []byte) (body, directo
 
 // getObject reads an object that is named by its hash, proves it and opens it.
 func (r *Repo) getObject(ctx context.Context, kind seal.Kind, path string, name blob.Name) (body, directory []byte, err error) {
-	data, err := storage.ReadAll(ctx, r.storage, path, objectMax)
+	data, err := r.readObject(ctx, kind, path, name)
 	if err != nil {
 		return nil, nil, err
-	}
-	if sha256.Sum256(data) != name {
-		return nil, nil, fmt.Errorf("%s %s: %w: its content does not match its name", kind, name.Short(), seal.ErrCorrupt)
 	}
 	if body, directory, err = openObjectWith(r.keys, kind, data); err != nil {
 		return nil, nil, fmt.Errorf("%s %s: %w", kind, name.Short(), err)

@@ -73,7 +73,7 @@ func (p *packer) close(ctx context.Context) error {
 	return p.closeLocked(ctx)
 }
 
-// closeLocked starts the upload of the open pack, as soon as fewer than uploadsMax run.
+// closeLocked starts the upload of the open pack, as soon as there is a place for it.
 func (p *packer) closeLocked(ctx context.Context) error {
 	if p.cur == nil {
 		return nil
@@ -122,6 +122,7 @@ func (w *Writer) upload(ctx context.Context, cur *openPack, g *guard) error {
 		return fmt.Errorf("store a pack: %w", err)
 	}
 	w.putBytes.Add(uint64(len(data)))
+	w.repo.far.keep(info, data)
 	if err := g.add(ctx, w, info.Name, data); err != nil {
 		return err
 	}

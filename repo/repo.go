@@ -36,6 +36,8 @@ type Repo struct {
 	loading sync.Mutex // held while the index is read
 	view    *View
 	cache   *segmentCache
+	far     Far
+	ahead   *ahead // nil if packs are not read ahead
 }
 
 // InitOptions says how a repository is made. The zero value is right.
@@ -76,12 +78,14 @@ func Init(ctx context.Context, s storage.Storage, password []byte, o InitOptions
 	if err := s.Put(ctx, configName, c.encode(keys)); err != nil { // last: without it there is no repository
 		return nil, fmt.Errorf("store the config: %w", err)
 	}
-	return newRepo(s, keys, c, sha256.Sum256(data))
+	return newRepo(s, keys, c, sha256.Sum256(data), Far{})
 }
 
 // OpenOptions says how a repository is opened. The zero value is right.
 type OpenOptions struct {
 	KDFMemoryMaxKiB uint32 // the most memory that hashing the password may take; zero: seal.KDFMemoryDefaultMax
+	// Far, if not nil, says how to work with a store that is far away; it is told the repository's ID.
+	Far func(id seal.RepoID) Far
 }
 
 // Open opens a repository. password is asked for once, after the config was read.
@@ -107,11 +111,20 @@ func Open(ctx context.Context, s storage.Storage, password func() ([]byte, error
 	if err := c.decodeBody(keys, data); err != nil {
 		return nil, err
 	}
-	return newRepo(s, keys, c, slot)
+	var far Far
+	if o.Far != nil {
+		far = o.Far(c.Repo)
+	}
+	return newRepo(s, keys, c, slot, far)
 }
 
-func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot blob.Name) (*Repo, error) {
-	r := &Repo{storage: s, keys: keys, config: c, slot: slot, cache: newSegmentCache(segmentCacheSize)}
+func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot blob.Name, far Far) (*Repo, error) {
+	r := &Repo{storage: s, keys: keys, config: c, slot: slot, cache: newSegmentCache(segmentCacheSize), far: far}
+	if far.ReadAhead > 0 {
+		r.ahead = newAhead(far.ReadAhead, func(ctx context.Context, pack blob.Name, p []byte, off int64) error {
+			return storage.ReadRange(ctx, s, packName(pack), p, off)
+		})
+	}
 	var err error
 	if r.data, err = chunker.New(c.Chunker, r.cutKey(), c.Data); err != nil {
 		return nil, fmt.Errorf("config: %w", err)

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
+	"sync"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
@@ -187,8 +189,8 @@ func (r *Repo) readIndex(ctx context.Context, v *View) error {
 	if err := r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) }); err != nil {
 		return err
 	}
-	for _, n := range names {
-		body, list, err := r.getObject(ctx, seal.Index, indexName(n), n)
+	for n, got := range r.getIndexes(ctx, names) {
+		body, list, err := got.body, got.list, got.err
 		if errors.Is(err, storage.ErrNotExist) {
 			continue // replaced meanwhile: its packs are in a newer one, or their directories are read
 		}
@@ -203,6 +205,44 @@ func (r *Repo) readIndex(ctx context.Context, v *View) error {
 		}
 	}
 	return nil
+}
+
+// indexObject is an index object that was opened, or why it could not be.
+type indexObject struct {
+	body, list []byte
+	err        error
+}
+
+// getIndexes reads index objects, some at a time, in their order.
+func (r *Repo) getIndexes(ctx context.Context, names []blob.Name) iter.Seq2[blob.Name, indexObject] {
+	return func(yield func(blob.Name, indexObject) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer cancel()
+		under := make(chan chan indexObject, r.far.requests()-1) // results of those that are under way, in order
+		all.Go(func() {
+			defer close(under)
+			for _, n := range names {
+				result := make(chan indexObject, 1)
+				select {
+				case under <- result:
+				case <-ctx.Done():
+					return
+				}
+				all.Go(func() {
+					body, list, err := r.getObject(ctx, seal.Index, indexName(n), n)
+					result <- indexObject{body, list, err}
+				})
+			}
+		})
+		for _, n := range names {
+			result, ok := <-under
+			if !ok || !yield(n, <-result) {
+				return
+			}
+		}
+	}
 }
 
 // addIndexObject adds the live packs of an index object, whose directory lists the packs and whose body has their directories.

@@ -25,7 +25,6 @@ const (
 	packSizeSmall   = 16 << 20
 	packSizeLarge   = 32 << 20
 	repoSizeLarge   = 16 << 30 // from this repository size on packs are large
-	uploadsMax      = 2
 )
 
 // When durable packs are put into the index at the latest, so that a crash leaves little to be read again.
@@ -93,7 +92,7 @@ func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) 
 
 // WriterOn is NewWriter for a session that has begun, and took a view since. If it fails the session is ended.
 func (r *Repo) WriterOn(ctx context.Context, v *View, o WriterOptions) (*Writer, error) {
-	w := &Writer{repo: r, storage: r.storage, options: o, view: v, packSize: packSizeSmall, slots: make(chan struct{}, uploadsMax),
+	w := &Writer{repo: r, storage: r.storage, options: o, view: v, packSize: packSizeSmall, slots: make(chan struct{}, r.far.uploads()),
 		lastIndex: time.Now()}
 	if c, ok := r.storage.(storage.Cleaner); ok {
 		w.storage = c.WithSession(o.Session.ID.String())
@@ -108,7 +107,7 @@ func (r *Repo) WriterOn(ctx context.Context, v *View, o WriterOptions) (*Writer,
 	if o.PackSize > 0 {
 		w.packSize = o.PackSize
 	}
-	w.buffers = make(chan []byte, uploadsMax+2)
+	w.buffers = make(chan []byte, r.far.uploads()+2)
 	w.data.writer, w.meta.writer = w, w
 	if err := w.guard(ctx); err != nil {
 		return nil, errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), sessionName(o.Session.ID)))

@@ -26,6 +26,8 @@ type app struct {
 	quiet           bool
 	verbose         bool
 	noColor         bool
+	store           storeFlags
+	cache           cacheFlags
 
 	passwordFrom string // where the password came from, for the hint
 	passwordEnv  string // the variable that may hold it
@@ -143,11 +145,13 @@ func newRoot(a *app) *cobra.Command {
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print the result and errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (NO_COLOR)")
+	a.store.flags(f)
+	a.cache.flags(f)
 	f.Lookup("repository").DefValue = "" // the environment is no part of the help
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
 	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newMount(a), newUmount(a), newForget(a), newPrune(a), newCheck(a),
-		newRepair(a), newParity(a), newCopy(a), newTag(a), newRewrite(a), newStats(a), newCat(a), newKey(a), newSession(a), newSource(a), newVersion(a))
+		newRepair(a), newParity(a), newCopy(a), newTag(a), newRewrite(a), newStats(a), newCat(a), newCache(a), newKey(a), newSession(a), newSource(a), newVersion(a))
 	return root
 }

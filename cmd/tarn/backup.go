@@ -110,7 +110,7 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 		return err
 	}
 	defer r.Close()
-	if err := a.excludes(b, r.dir.Path(), &o); err != nil {
+	if err := a.excludes(b, r.folder(), &o); err != nil {
 		return err
 	}
 	o.Data, o.Meta = r.DataChunker(), r.MetaChunker()

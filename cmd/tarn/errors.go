@@ -126,6 +126,8 @@ func (a *app) hint(err error) string {
 		return "\"tarn check --read-data\" says what else is damaged; snapshots that don't need it are not affected"
 	case errors.Is(err, snapshot.ErrNotFound):
 		return "\"tarn ls ID --recursive\" lists what a snapshot has"
+	case errors.Is(err, fs.ErrPermission) && a.isFar():
+		return "docs/repositories.md says where credentials come from, and what they have to allow"
 	case errors.Is(err, fs.ErrPermission):
 		return "run tarn as a user who may do this"
 	}

@@ -13,6 +13,9 @@ import (
 // ErrNotExist is wrapped when an object or a whole repository is not there; it is fs.ErrNotExist.
 var ErrNotExist = fs.ErrNotExist
 
+// ErrNoPlace is wrapped, besides ErrNotExist, when the place is not there in which objects would be: a bucket.
+var ErrNoPlace = errors.New("the place does not exist")
+
 // ErrTooLarge is wrapped when an object is longer than its reader allows.
 var ErrTooLarge = errors.New("object is too large")
 
@@ -92,4 +95,11 @@ func Range(size, off, n int64) (int64, error) {
 		n = size - off
 	}
 	return n, nil
+}
+
+// Ordered is a Storage that lists in the order of the names, so that a List that was cut off can go on.
+type Ordered interface {
+	Storage
+	// ListAfter is List, without the objects up to the one called after; all if it is empty.
+	ListAfter(ctx context.Context, prefix, after string, fn func(name string, size int64) error) error
 }
