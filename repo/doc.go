@@ -6,6 +6,9 @@
 // one ranged read fetches the segment, which is opened, decompressed and kept for the neighbours that are asked for next; then the blob is
 // hashed again and compared with its ID, always.
 //
+// What packs hold never changes, so a machine may keep it: [OpenOptions].IndexCache names a folder for that. Which packs there are is always
+// asked of the storage. docs/adr/0005 has the argument and the figures.
+//
 // # Writing
 //
 // A [Writer] is one session. Each goroutine that saves has a [Lane] of its own: a segment that is being filled. [Lane.Save] hashes

@@ -19,7 +19,7 @@ type View struct {
 	Index     *index.Index              // of the live packs
 	Packs     map[blob.Name]int64       // stored bytes of the live packs
 	Trashed   map[blob.Name]bool        // packs named in trash
-	Objects   map[blob.Name][]blob.Name // index objects, and the packs that each names
+	Objects   map[blob.Name][]blob.Name // index objects, and the packs that each names; only those that were read
 	Unindexed []blob.Name               // live packs that no index object names; their directories were read
 	orphans   []*index.Pack             // what those hold
 	Damaged   map[blob.Name]error       // live packs whose directories can't be read
@@ -29,25 +29,42 @@ type View struct {
 // TakeView reads what the repository holds now, never from a cache. A damaged index object costs a warning and the reading of
 // the directories of the packs that it named.
 func (r *Repo) TakeView(ctx context.Context) (*View, error) {
+	v, err := r.listPacks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := r.listIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.readIndex(ctx, v, names, v.Index.Add); err != nil {
+		return nil, err
+	}
+	return v, r.completeView(ctx, v)
+}
+
+// listPacks begins a view: which packs are there.
+func (r *Repo) listPacks(ctx context.Context) (*View, error) {
 	v := &View{Index: index.New(), Packs: map[blob.Name]int64{}, Trashed: map[blob.Name]bool{},
 		Objects: map[blob.Name][]blob.Name{}, Damaged: map[blob.Name]error{}}
 	if err := r.readTrash(ctx, v); err != nil {
 		return nil, err
 	}
-	err := r.list(ctx, dataDir, func(n blob.Name, size int64) {
+	return v, r.list(ctx, dataDir, func(n blob.Name, size int64) {
 		if !v.Trashed[n] {
 			v.Packs[n] = size
 		}
 	})
-	if err != nil {
-		return nil, err
-	}
-	if err := r.readIndex(ctx, v); err != nil {
-		return nil, err
-	}
-	for n := range v.Packs {
-		if _, ok := v.Index.Pack(n); !ok {
+}
+
+// completeView compares packs with what the index says of them, and reads the directories of those that it does not know.
+func (r *Repo) completeView(ctx context.Context, v *View) error {
+	for n, size := range v.Packs {
+		info, ok := v.Index.Pack(n)
+		if !ok {
 			v.Unindexed = append(v.Unindexed, n)
+		} else if size != int64(info.Size) {
+			v.Damaged[n] = fmt.Errorf("pack %s: %w: it has %d bytes, the index says %d", n.Short(), seal.ErrCorrupt, size, info.Size)
 		}
 	}
 	sort.Slice(v.Unindexed, func(i, j int) bool { return v.Unindexed[i].String() < v.Unindexed[j].String() })
@@ -58,14 +75,14 @@ func (r *Repo) TakeView(ctx context.Context) (*View, error) {
 		}
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return ctx.Err()
 			}
 			v.Damaged[n] = err
 			continue
 		}
 		v.orphans = append(v.orphans, p)
 	}
-	return v, nil
+	return nil
 }
 
 // ReadPackDirectory reads what a pack holds from the pack itself.
@@ -112,31 +129,35 @@ func (r *Repo) readTrash(ctx context.Context, v *View) error {
 	return nil
 }
 
-func (r *Repo) readIndex(ctx context.Context, v *View) error {
-	var names []blob.Name
-	if err := r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) }); err != nil {
-		return err
-	}
+func (r *Repo) listIndex(ctx context.Context) (names []blob.Name, err error) {
+	err = r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) })
+	return names, err
+}
+
+// readIndex reads index objects, calls add for the packs that are live and not in the view's index, and returns the objects that were good.
+func (r *Repo) readIndex(ctx context.Context, v *View, names []blob.Name, add func(*index.Pack) error) (good []blob.Name, err error) {
 	for _, n := range names {
 		body, list, err := r.getObject(ctx, seal.Index, indexName(n), n)
 		if errors.Is(err, storage.ErrNotExist) {
 			continue // replaced meanwhile: its packs are in a newer one, or their directories are read
 		}
 		if err == nil {
-			err = v.addIndexObject(n, body, list)
+			err = v.addIndexObject(n, body, list, add)
 		}
 		if err != nil {
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return nil, ctx.Err()
 			}
 			v.Warnings = append(v.Warnings, fmt.Errorf("%w (its packs are read instead; run tarn repair index)", err))
+			continue
 		}
+		good = append(good, n)
 	}
-	return nil
+	return good, nil
 }
 
 // addIndexObject adds the live packs of an index object, whose directory lists the packs and whose body has their directories.
-func (v *View) addIndexObject(name blob.Name, body, list []byte) error {
+func (v *View) addIndexObject(name blob.Name, body, list []byte, add func(*index.Pack) error) error {
 	listed, err := index.DecodeList(string(list))
 	if err != nil {
 		return fmt.Errorf("index %s: %w", name.Short(), err)
@@ -150,16 +171,13 @@ func (v *View) addIndexObject(name blob.Name, body, list []byte) error {
 		directory := rest[:l.Directory]
 		rest = rest[l.Directory:]
 		v.Objects[name] = append(v.Objects[name], l.Name)
-		size, live := v.Packs[l.Name]
+		_, live := v.Packs[l.Name]
 		if _, have := v.Index.Pack(l.Name); !live || have {
 			continue
 		}
-		if size != int64(l.Size) {
-			v.Damaged[l.Name] = fmt.Errorf("pack %s: %w: it has %d bytes, the index says %d", l.Name.Short(), seal.ErrCorrupt, size, l.Size)
-		}
 		p, err := l.Pack(directory)
 		if err == nil {
-			err = v.Index.Add(p)
+			err = add(p)
 		}
 		if err != nil {
 			return fmt.Errorf("index %s: %w", name.Short(), err)

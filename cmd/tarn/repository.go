@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/repo/storage/dir"
 )
@@ -32,6 +35,7 @@ type opened struct {
 	dir *dir.Dir
 }
 
+// Close lets go of the storage. The local cache goes with the process: what a mount still serves when it ends may look into it.
 func (o *opened) Close() { o.dir.Close() }
 
 // open opens the repository, and asks for the password.
@@ -48,12 +52,27 @@ func (a *app) open(ctx context.Context) (*opened, error) {
 		return nil, err
 	}
 	defer debug.FreeOSMemory() // hashing the password took 64 MiB
-	r, err := repo.Open(ctx, d, func() ([]byte, error) { return a.password(ctx) }, repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10)})
+	o := repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10), IndexCache: a.indexCache}
+	o.IndexCacheFailed = func(err error) { a.detailf("going on without the local cache: %v", err) }
+	r, err := repo.Open(ctx, d, func() ([]byte, error) { return a.password(ctx) }, o)
 	if err != nil {
 		d.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &opened{r, d}, nil
+}
+
+// indexCache is the folder where this machine keeps what the packs of a repository hold, or "".
+func (a *app) indexCache(id seal.RepoID) string {
+	if a.noCache {
+		return ""
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		a.detailf("going on without the local cache: %v", err)
+		return ""
+	}
+	return filepath.Join(dir, "tarn", id.String(), "index")
 }
 
 // program is how this program signs what it writes.
