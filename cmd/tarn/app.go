@@ -148,6 +148,6 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
 	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newCheck(a), newStats(a), newCat(a), newKey(a),
-		newSource(a), newMount(a), newUmount(a), newVersion(a))
+		newSource(a), newMount(a), newUmount(a), newBench(a), newVersion(a))
 	return root
 }
