@@ -86,7 +86,10 @@ func tarn(self string) Peer {
 		init: all("-q", "init"),
 		steps: map[Step]func(place) []call{First: backup, Unchanged: backup, Changed: backup,
 			Restore: func(p place) []call { return calls("-q", "restore", "latest:"+p.Source, "--target", p.Target) },
-			Check:   all("-q", "check"), Prune: all("-q", "forget", "--keep-last", "1", "--prune")},
+			Check:   all("-q", "check"),
+			Prune: func(place) []call {
+				return []call{{args: []string{"-q", "forget", "--keep-last", "1"}}, {args: []string{"-q", "prune"}}}
+			}},
 		mount: func(p place) ([]string, string) {
 			return []string{"mount", p.Mount}, filepath.Join(p.Mount, "snapshots/latest", p.Source)
 		},
@@ -223,7 +226,7 @@ func (p *Peer) can(ctx context.Context, step Step) bool {
 		return false
 	}
 	if p.Name == "tarn" && step == Prune {
-		_, err := Measure(ctx, Command{Args: []string{p.program, "forget", "--help"}})
+		_, err := Measure(ctx, Command{Args: []string{p.program, "forget", "--keep-last", "1", "--help"}})
 		return err == nil
 	}
 	return true
