@@ -52,6 +52,7 @@ table { border-collapse: collapse; font-size: 13px; }
 th, td { padding: .1rem .6rem; text-align: right; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
 svg { max-width: 100%; height: auto; }
+svg text { font-family: "Liberation Sans", Arial, Helvetica, sans-serif !important; }
 .failed { color: #a00; }
 </style>
 <h1>tarn, measured</h1>

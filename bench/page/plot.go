@@ -50,9 +50,20 @@ func bars(r *bench.Report, t *bench.Table) (plots []template.HTML, err error) {
 	return plots, nil
 }
 
-func barPlot(r *bench.Report, t *bench.Table, title string, steps []bench.Step, metric bench.Metric, factor float64) (template.HTML, error) {
+// newPlot has letters as wide as those of the fonts that browsers have, see the page's style.
+func newPlot(title string) *plot.Plot {
 	p := plot.New()
-	p.Title.Text, p.Legend.Top, p.Y.Min = title, true, 0
+	p.Title.Text, p.Title.Padding = title, 2*vg.Millimeter
+	p.Legend.Top, p.Legend.Padding, p.Legend.XOffs = true, vg.Millimeter, -2*vg.Millimeter
+	for _, style := range []*draw.TextStyle{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.X.Tick.Label, &p.Y.Label.TextStyle, &p.Y.Tick.Label, &p.Legend.TextStyle} {
+		style.Font.Variant = "Sans"
+	}
+	p.Y.Min = 0
+	return p
+}
+
+func barPlot(r *bench.Report, t *bench.Table, title string, steps []bench.Step, metric bench.Metric, factor float64) (template.HTML, error) {
+	p := newPlot(title)
 	var names []string
 	var shown []bench.Step
 	for _, step := range steps {
@@ -152,10 +163,9 @@ func byBlobs(r *bench.Report, value func(*bench.Growth) float64) (list []series)
 
 // linePlot has powers of ten from left to right.
 func linePlot(title, x, y string, list []series) (template.HTML, error) {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text, p.Legend.Top, p.Legend.Left = title, x, y, true, true
+	p := newPlot(title)
+	p.X.Label.Text, p.Y.Label.Text, p.Legend.Left = x, y, true
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, powers{}
-	p.Y.Min = 0
 	for i, s := range list {
 		sort.Slice(s.points, func(a, b int) bool { return s.points[a].X < s.points[b].X })
 		line, points, err := plotter.NewLinePoints(s.points)
