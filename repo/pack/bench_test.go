@@ -11,16 +11,28 @@ import (
 	"github.com/tarn-backup/tarn/repo/seal"
 )
 
-// prose is text that compresses about as source code does.
+// prose is text that compresses about as source code does: words, and lines that come again.
 func prose(size int) []byte {
 	random := rand.New(rand.NewPCG(1, 2))
-	words := make([]string, 3000)
+	words := make([]string, 2000)
 	for i := range words {
 		words[i] = fmt.Sprintf("%x", random.Uint64N(1<<(4+random.UintN(36))))
 	}
 	var text []byte
+	var lines []string
 	for len(text) < size {
-		text = append(append(text, words[int(float64(len(words))*random.Float64()*random.Float64())]...), " \t(),;\n"[random.IntN(7)])
+		if len(lines) > 0 && random.IntN(3) > 0 {
+			text = append(text, lines[random.IntN(len(lines))]...)
+			continue
+		}
+		begin := len(text)
+		text = append(text, "\t\t\t"[:random.IntN(4)]...)
+		for range 1 + random.IntN(8) {
+			at := random.Float64()
+			text = append(append(text, words[int(float64(len(words))*at*at*at)]...), " (),;=*"[random.IntN(7)])
+		}
+		text = append(text, '\n')
+		lines = append(lines, string(text[begin:]))
 	}
 	return text[:size]
 }
