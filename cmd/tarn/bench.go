@@ -45,7 +45,8 @@ func newBench(a *app) *cobra.Command {
 		Use: "bench", Short: "Measure tarn beside other programs", Args: noArgs,
 		Long: `Measure tarn beside restic, borg and others, and beside what this machine can do at best. docs/benchmarks.md has figures and says how
 to read them.`,
-		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		Example: "  tarn bench run --peer restic,borg\n  tarn bench grow --runs 1",
+		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newBenchRun(a), newBenchGrow(a), newBenchShow(a), newBenchPipe(a), newBenchIndex(a))
 	return cmd
