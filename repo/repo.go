@@ -32,6 +32,7 @@ type Repo struct {
 	data    chunker.Chunker
 	meta    chunker.Chunker
 	slot    blob.Name // the key slot that opened it
+	local   *localIndex
 
 	loading sync.Mutex // held while the index is read
 	view    *View
@@ -86,6 +87,10 @@ type OpenOptions struct {
 	KDFMemoryMaxKiB uint32 // the most memory that hashing the password may take; zero: seal.KDFMemoryDefaultMax
 	// Far, if not nil, says how to work with a store that is far away; it is told the repository's ID.
 	Far func(id seal.RepoID) Far
+	// IndexCache, if not nil, returns the folder where this machine may keep what the repository's packs hold, or "" for none.
+	IndexCache func(seal.RepoID) string
+	// IndexCacheFailed, if not nil, is told once if that can't be used. All goes on without it.
+	IndexCacheFailed func(error)
 }
 
 // Open opens a repository. password is asked for once, after the config was read.
@@ -115,8 +120,16 @@ func Open(ctx context.Context, s storage.Storage, password func() ([]byte, error
 	if o.Far != nil {
 		far = o.Far(c.Repo)
 	}
-	return newRepo(s, keys, c, slot, far)
+	r, err := newRepo(s, keys, c, slot, far)
+	if err == nil && o.IndexCache != nil {
+		r.local = newLocalIndex(o.IndexCache(c.Repo), o.IndexCacheFailed)
+	}
+	return r, err
 }
+
+// Close lets go of the local index cache. No blob may be looked up or loaded from then on. A program that is about to end need not call
+// it, and should not while goroutines that it can't wait for may still load.
+func (r *Repo) Close() error { return r.local.close() }
 
 func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot blob.Name, far Far) (*Repo, error) {
 	r := &Repo{storage: s, keys: keys, config: c, slot: slot, cache: newSegmentCache(segmentCacheSize), far: far}
@@ -176,7 +189,7 @@ func (r *Repo) currentView(ctx context.Context) (*View, error) {
 	r.loading.Lock()
 	defer r.loading.Unlock()
 	if r.view == nil {
-		v, err := r.TakeView(ctx)
+		v, err := r.takeLocalView(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -185,9 +198,9 @@ func (r *Repo) currentView(ctx context.Context) (*View, error) {
 	return r.view, nil
 }
 
-// Refresh takes a new view.
+// Refresh takes a new view, for which it may know from the local cache what packs hold. Which packs there are it always asks the storage.
 func (r *Repo) Refresh(ctx context.Context) (*View, error) {
-	v, err := r.TakeView(ctx)
+	v, err := r.takeLocalView(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ type View struct {
 	Packs     map[blob.Name]int64       // stored bytes of the live packs
 	Trashed   map[blob.Name]bool        // packs named in trash
 	Trash     map[blob.Name][]blob.Name // trash objects, and the packs that each names
-	Objects   map[blob.Name][]blob.Name // index objects, and the packs that each names
+	Objects   map[blob.Name][]blob.Name // index objects, and the packs that each names; only those that were read
 	Unindexed []blob.Name               // live packs that no index object names; their directories were read
 	orphans   []*index.Pack             // what those hold
 	Damaged   map[blob.Name]error       // live packs whose directories can't be read
@@ -43,29 +43,30 @@ var ErrBlind = errors.New("nobody can tell which packs are about to be removed")
 // TakeView reads what the repository holds now, never from a cache. A damaged index object costs a warning and the reading of
 // the directories of the packs that it named.
 func (r *Repo) TakeView(ctx context.Context) (*View, error) {
-	v := new(View)
-	return v, r.fillView(ctx, v)
+	v := newView()
+	if err := r.startView(ctx, v); err != nil {
+		return nil, err
+	}
+	names, err := r.listIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.readIndex(ctx, v, names, v.Index.Add); err != nil {
+		return nil, err
+	}
+	return v, r.completeView(ctx, v)
 }
 
-// fillView looks in the order that makes a view safe.
-func (r *Repo) fillView(ctx context.Context, v *View) error {
-	v.Index, v.Packs = index.New(), map[blob.Name]int64{}
-	v.DoomedIndex, v.Doomed = index.New(), map[blob.Name]int64{}
-	v.Trashed, v.Trash = map[blob.Name]bool{}, map[blob.Name][]blob.Name{}
-	v.Objects, v.Damaged = map[blob.Name][]blob.Name{}, map[blob.Name]error{}
+func newView() *View {
+	return &View{Index: index.New(), Packs: map[blob.Name]int64{}, DoomedIndex: index.New(), Doomed: map[blob.Name]int64{},
+		Trashed: map[blob.Name]bool{}, Trash: map[blob.Name][]blob.Name{}, Objects: map[blob.Name][]blob.Name{}, Damaged: map[blob.Name]error{}}
+}
+
+// startView begins a view: which packs are there, and which of them are in trash.
+func (r *Repo) startView(ctx context.Context, v *View) error {
 	if err := r.readTrash(ctx, v); err != nil {
 		return err
 	}
-	if err := r.listPacks(ctx, v); err != nil {
-		return err
-	}
-	if err := r.readIndex(ctx, v); err != nil {
-		return err
-	}
-	return r.readUnindexed(ctx, v)
-}
-
-func (r *Repo) listPacks(ctx context.Context, v *View) error {
 	return r.list(ctx, dataDir, func(n blob.Name, size int64) {
 		if v.Trashed[n] {
 			v.Doomed[n] = size
@@ -75,11 +76,14 @@ func (r *Repo) listPacks(ctx context.Context, v *View) error {
 	})
 }
 
-// readUnindexed reads the directories of the packs that no index object names.
-func (r *Repo) readUnindexed(ctx context.Context, v *View) error {
-	for n := range v.Packs {
-		if _, ok := v.Index.Pack(n); !ok {
+// completeView compares packs with what the index says of them, and reads the directories of those that it does not know.
+func (r *Repo) completeView(ctx context.Context, v *View) error {
+	for n, size := range v.Packs {
+		info, ok := v.Index.Pack(n)
+		if !ok {
 			v.Unindexed = append(v.Unindexed, n)
+		} else if size != int64(info.Size) {
+			v.Damaged[n] = fmt.Errorf("pack %s: %w: it has %d bytes, the index says %d", n.Short(), seal.ErrCorrupt, size, info.Size)
 		}
 	}
 	sortNames(v.Unindexed)
@@ -184,27 +188,31 @@ func (r *Repo) readTrash(ctx context.Context, v *View) error {
 	return nil
 }
 
-func (r *Repo) readIndex(ctx context.Context, v *View) error {
-	var names []blob.Name
-	if err := r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) }); err != nil {
-		return err
-	}
+func (r *Repo) listIndex(ctx context.Context) (names []blob.Name, err error) {
+	err = r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) })
+	return names, err
+}
+
+// readIndex reads index objects, calls add for the packs that are live and not in the view's index, and returns the objects that were good.
+func (r *Repo) readIndex(ctx context.Context, v *View, names []blob.Name, add func(*index.Pack) error) (good []blob.Name, err error) {
 	for n, got := range r.getIndexes(ctx, names) {
 		body, list, err := got.body, got.list, got.err
 		if errors.Is(err, storage.ErrNotExist) {
 			continue // replaced meanwhile: its packs are in a newer one, or their directories are read
 		}
 		if err == nil {
-			err = v.addIndexObject(n, body, list)
+			err = v.addIndexObject(n, body, list, add)
 		}
 		if err != nil {
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return nil, ctx.Err()
 			}
 			v.Warnings = append(v.Warnings, fmt.Errorf("%w (its packs are read instead; run tarn repair index)", err))
+			continue
 		}
+		good = append(good, n)
 	}
-	return nil
+	return good, nil
 }
 
 // indexObject is an index object that was opened, or why it could not be.
@@ -246,7 +254,7 @@ func (r *Repo) getIndexes(ctx context.Context, names []blob.Name) iter.Seq2[blob
 }
 
 // addIndexObject adds the live packs of an index object, whose directory lists the packs and whose body has their directories.
-func (v *View) addIndexObject(name blob.Name, body, list []byte) error {
+func (v *View) addIndexObject(name blob.Name, body, list []byte, add func(*index.Pack) error) error {
 	packs, err := index.DecodeList(string(list))
 	if err != nil {
 		return fmt.Errorf("index %s: %w", name.Short(), err)
@@ -260,21 +268,18 @@ func (v *View) addIndexObject(name blob.Name, body, list []byte) error {
 		directory := rest[:l.Directory]
 		rest = rest[l.Directory:]
 		v.Objects[name] = append(v.Objects[name], l.Name)
-		x := v.Index
-		size, listed := v.Packs[l.Name]
+		x, add := v.Index, add
+		_, listed := v.Packs[l.Name]
 		if !listed {
-			x = v.DoomedIndex
-			size, listed = v.Doomed[l.Name]
+			x, add = v.DoomedIndex, v.DoomedIndex.Add
+			_, listed = v.Doomed[l.Name]
 		}
 		if _, have := x.Pack(l.Name); !listed || have {
 			continue
 		}
-		if size != int64(l.Size) {
-			v.Damaged[l.Name] = fmt.Errorf("pack %s: %w: it has %d bytes, the index says %d", l.Name.Short(), seal.ErrCorrupt, size, l.Size)
-		}
 		p, err := l.Pack(directory)
 		if err == nil {
-			err = x.Add(p)
+			err = add(p)
 		}
 		if err != nil {
 			return fmt.Errorf("index %s: %w", name.Short(), err)

@@ -22,6 +22,7 @@ type app struct {
 	passwordFile    string
 	passwordCommand string
 	kdfMaxMemory    size
+	noCache         bool
 	json            bool
 	quiet           bool
 	verbose         bool
@@ -141,6 +142,7 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.passwordFile, "password-file", "", "read the password from `FILE`, which nobody else may be able to read")
 	f.StringVar(&a.passwordCommand, "password-command", "", "run `COMMAND`, which prints the password")
 	f.Var(&a.kdfMaxMemory, "kdf-max-memory", "let a repository use `SIZE` of memory for hashing the password (256M)")
+	f.BoolVar(&a.noCache, "no-cache", false, "keep nothing about the repository on this machine")
 	f.BoolVar(&a.json, "json", false, "print lines of JSON (see docs/json.md)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print the result and errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
@@ -152,6 +154,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
 	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newMount(a), newUmount(a), newForget(a), newPrune(a), newCheck(a),
-		newRepair(a), newParity(a), newCopy(a), newTag(a), newRewrite(a), newStats(a), newCat(a), newCache(a), newKey(a), newSession(a), newSource(a), newVersion(a))
+		newRepair(a), newParity(a), newCopy(a), newTag(a), newRewrite(a), newStats(a), newCat(a), newCache(a), newKey(a), newSession(a), newSource(a),
+		newBench(a), newVersion(a))
 	return root
 }
