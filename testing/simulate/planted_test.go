@@ -24,10 +24,12 @@ var planted = []struct {
 	{"packs are not put before the snapshot", []edit{{"repo/writer.go",
 		"	if err := w.Flush(ctx); err != nil {\n		return blob.Name{}, err\n	}\n	name, err := w.putObject(ctx, snapshotName",
 		"	defer w.Flush(ctx)\n	name, err := w.putObject(ctx, snapshotName"}}},
-	{"trash is read after the packs", []edit{
-		{"repo/view.go", "	if err := r.readTrash(ctx, v); err != nil {\n		return err\n	}\n	if err := r.listPacks(ctx, v); err != nil {\n		return err\n	}\n",
-			"	if err := r.listPacks(ctx, v); err != nil {\n		return err\n	}\n	if err := r.readTrash(ctx, v); err != nil {\n		return err\n	}\n" +
-				"	for n := range v.Packs {\n		if v.Trashed[n] {\n			v.Doomed[n] = v.Packs[n]\n			delete(v.Packs, n)\n		}\n	}\n"}}},
+	{"trash is read after the index", []edit{{"repo/view.go",
+		"	if err := r.readTrash(ctx, v); err != nil {\n		return err\n	}\n	if err := r.listPacks(ctx, v); err != nil {\n		return err\n	}\n" +
+			"	if err := r.readIndex(ctx, v); err != nil {\n		return err\n	}\n",
+		"	if err := r.listPacks(ctx, v); err != nil {\n		return err\n	}\n	if err := r.readIndex(ctx, v); err != nil {\n		return err\n	}\n" +
+			"	if err := r.readTrash(ctx, v); err != nil {\n		return err\n	}\n" +
+			"	for n := range v.Packs {\n		if v.Trashed[n] {\n			v.Doomed[n] = v.Packs[n]\n			delete(v.Packs, n)\n			v.Index.Remove(n)\n		}\n	}\n"}}},
 	{"views don't look at the trash", []edit{{"repo/view.go", "		if v.Trashed[n] {\n			v.Doomed[n] = size\n			return\n		}\n", ""}}},
 	{"the index is trusted for packs that are not listed", []edit{
 		{"repo/view.go", "		if !listed {\n			x = v.DoomedIndex", "		if _, doomed := v.Doomed[l.Name]; doomed {\n			x = v.DoomedIndex"},
