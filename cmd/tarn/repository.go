@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 
@@ -115,15 +114,15 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 
 // indexCache is the folder where this machine keeps what the packs of a repository hold, or "".
 func (a *app) indexCache(id seal.RepoID) string {
-	if a.noCache {
+	if a.cache.off {
 		return ""
 	}
-	dir, err := os.UserCacheDir()
+	folder, err := a.cache.folder()
 	if err != nil {
 		a.detailf("going on without the local cache: %v", err)
 		return ""
 	}
-	return filepath.Join(dir, "tarn", id.String(), "index")
+	return filepath.Join(folder, id.String(), "packs")
 }
 
 // program is how this program signs what it writes.
