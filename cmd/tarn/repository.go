@@ -92,7 +92,7 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 	options := repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10)}
 	if use == useCache {
 		options.IndexCache = a.indexCache
-		options.IndexCacheFailed = func(err error) { a.detailf("going on without the local index cache: %v", err) }
+		options.IndexCacheFailed = func(err error) { a.detailf("going on without the local cache: %v", err) }
 	}
 	if l.kind != kindFolder {
 		options.Far = func(id seal.RepoID) repo.Far {
