@@ -6,6 +6,9 @@
 // one ranged read fetches the segment, which is opened, decompressed and kept for the neighbours that are asked for next; then the blob is
 // hashed again and compared with its ID, always.
 //
+// What packs hold never changes, so a machine may keep it: [OpenOptions].IndexCache names a folder for that. Which packs there are is always
+// asked of the storage. docs/adr/0005 has the argument and the figures.
+//
 // # Far away
 //
 // On a store where a request takes long, [Far] has packs read in long stretches as long as they are read from the front to the back, several small objects

@@ -50,14 +50,11 @@ func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	entry := index.Entry{ID: id, Kind: kind, Length: uint32(len(plain))}
-	seg, size := &l.data, dataSegmentSize
-	switch {
-	case kind.Meta():
-		seg, size = &l.meta, metaSegmentSize
-	case len(plain) >= dataAloneSize:
+	if len(plain) >= dataAloneSize && !kind.Meta() {
 		l.alone[0] = entry
-		return id, l.sealLocked(ctx, plain, l.alone[:])
+		return id, l.seal(ctx, l.compress.Compress(plain), plain, l.alone[:])
 	}
+	seg, size := l.segment(kind)
 	if len(seg.plain) > 0 && len(seg.plain)+len(plain) > size {
 		if err := l.flushLocked(ctx, seg); err != nil {
 			return id, err
@@ -69,6 +66,14 @@ func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID,
 		return id, l.flushLocked(ctx, seg)
 	}
 	return id, nil
+}
+
+// segment returns the open segment that a blob of a kind goes into, and how long it gets.
+func (l *Lane) segment(kind blob.Kind) (seg *open, size int) {
+	if kind.Meta() {
+		return &l.meta, metaSegmentSize
+	}
+	return &l.data, dataSegmentSize
 }
 
 // Break ends the data segment if it is at least half full, where the next files are no neighbours of these.
@@ -99,21 +104,20 @@ func (l *Lane) Flush(ctx context.Context) error {
 	return l.flushLocked(ctx, &l.meta)
 }
 
-// flushLocked seals what a segment holds, if anything, and empties it.
+// flushLocked ends a segment.
 func (l *Lane) flushLocked(ctx context.Context, seg *open) error {
 	if len(seg.blobs) == 0 {
 		return nil
 	}
-	if err := l.sealLocked(ctx, seg.plain, seg.blobs); err != nil {
+	if err := l.seal(ctx, l.compress.Compress(seg.plain), seg.plain, seg.blobs); err != nil {
 		return err
 	}
 	seg.plain, seg.blobs = seg.plain[:0], seg.blobs[:0]
 	return nil
 }
 
-// sealLocked compresses a segment, seals it into the open pack, and looks back.
-func (l *Lane) sealLocked(ctx context.Context, plain []byte, blobs []index.Entry) error {
-	body := l.compress.Compress(plain)
+// seal seals the compressed body of a segment into the open pack, and looks back.
+func (l *Lane) seal(ctx context.Context, body, plain []byte, blobs []index.Entry) error {
 	w := l.writer
 	sealed, err := w.packerOf(blobs[0].Kind).add(ctx, body, blobs)
 	if err != nil {

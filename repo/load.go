@@ -25,7 +25,7 @@ func (r *Repo) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	data, err := r.loadFrom(ctx, v.Index, kind, id)
+	data, err := r.loadIn(ctx, v, kind, id)
 	if !errors.Is(err, ErrNoBlob) && !errors.Is(err, storage.ErrNotExist) {
 		return data, err
 	}
@@ -33,7 +33,18 @@ func (r *Repo) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, er
 	if v, err = r.Refresh(ctx); err != nil {
 		return nil, err
 	}
-	return r.loadFrom(ctx, v.Index, kind, id)
+	return r.loadIn(ctx, v, kind, id)
+}
+
+// loadIn looks in the live packs of a view, and then in those that are in trash and still there.
+func (r *Repo) loadIn(ctx context.Context, v *View, kind blob.Kind, id blob.ID) ([]byte, error) {
+	data, err := r.loadFrom(ctx, v.Index, kind, id)
+	if err != nil && len(v.Doomed) > 0 && ctx.Err() == nil {
+		if doomed, err := r.loadFrom(ctx, v.DoomedIndex, kind, id); err == nil {
+			return doomed, nil
+		}
+	}
+	return data, err
 }
 
 func (r *Repo) loadFrom(ctx context.Context, x *index.Index, kind blob.Kind, id blob.ID) ([]byte, error) {

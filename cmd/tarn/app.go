@@ -30,6 +30,8 @@ type app struct {
 	cache           cacheFlags
 
 	passwordFrom string // where the password came from, for the hint
+	passwordEnv  string // the variable that may hold it
+	whose        string // for the prompt, if there are several repositories
 }
 
 // stream is an output, and what is known of who reads it.
@@ -62,7 +64,7 @@ func (s *stream) width() int {
 }
 
 func newApp(stdin, stdout, stderr *os.File) *app {
-	return &app{stdin: stdin, stdout: newStream(stdout), stderr: newStream(stderr)}
+	return &app{stdin: stdin, stdout: newStream(stdout), stderr: newStream(stderr), passwordEnv: "TARN_PASSWORD"}
 }
 
 // outf prints a part of the result.
@@ -149,7 +151,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
-	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newCheck(a), newStats(a), newCat(a), newKey(a),
-		newSource(a), newMount(a), newUmount(a), newCache(a), newVersion(a))
+	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newMount(a), newUmount(a), newForget(a), newPrune(a), newCheck(a),
+		newRepair(a), newParity(a), newCopy(a), newTag(a), newRewrite(a), newStats(a), newCat(a), newCache(a), newKey(a), newSession(a), newSource(a),
+		newBench(a), newVersion(a))
 	return root
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,6 +42,8 @@ func (k *kdfFlags) kdf() seal.KDF {
 func newInit(a *app) *cobra.Command {
 	var kdf kdfFlags
 	var algorithm string
+	var like fromFlags
+	var parity string
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make a repository", Args: noArgs,
 		Long: `Make a repository in a folder that is empty or not there yet, or elsewhere: in a bucket (s3:https://HOST/BUCKET/PREFIX), over SSH
@@ -51,14 +54,16 @@ Whoever forgets the password has lost the backups: there is no other way in.`,
   tarn -r sftp:ann@nas:/backup/repo init
   tarn -r s3:https://s3.eu-central-1.amazonaws.com/bucket/repo init
   tarn -r /backup/repo --password-file ~/.tarn-password init`,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.init(cmd, kdf.kdf(), algorithm) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.init(cmd, kdf.kdf(), algorithm, &like, parity) },
 	}
+	cmd.Flags().StringVar(&parity, "parity", "", "for each N packs make K of parity: `N/K`, or off; see \"tarn parity\"")
+	like.flags(cmd.Flags(), "copy-params-from", "cut files as `REPOSITORY` does, its secret included, for \"tarn copy\"")
 	kdf.flags(cmd.Flags())
 	cmd.Flags().StringVar(&algorithm, "chunker", "", "cut files by `ALGORITHM`: gear or rabin")
 	return cmd
 }
 
-func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string) error {
+func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string, like *fromFlags, parity string) error {
 	ctx := cmd.Context()
 	place, err := a.location()
 	if err != nil {
@@ -70,10 +75,25 @@ func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string) error {
 			return err
 		}
 	}
+	policy, err := parsePolicy(parity)
+	if err != nil {
+		return err
+	}
 	if place.kind == kindFolder {
 		if err := refuseForeign(place.folder); err != nil {
 			return err
 		}
+	}
+	if like.repository != "" {
+		if algorithm != "" {
+			return errors.New("--copy-params-from says how to cut files: leave out --chunker")
+		}
+		from, err := a.from(like).open(ctx)
+		if err != nil {
+			return fmt.Errorf("--copy-params-from: %w", err)
+		}
+		defer from.Close()
+		o.CutLike = from.Repo
 	}
 	password, err := a.newPassword(ctx, secret{a.passwordFile, a.passwordCommand, "TARN_PASSWORD"})
 	if err != nil {
@@ -87,6 +107,11 @@ func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string) error {
 	defer made.Close()
 	if made.Repo, err = repo.Init(ctx, s, password, o); err != nil {
 		return fmt.Errorf("%s: %w", place.text, err)
+	}
+	if parity != "" {
+		if err := made.SetParityPolicy(ctx, policy); err != nil {
+			return err
+		}
 	}
 	where := place.text
 	if folder := made.folder(); folder != "" {

@@ -165,9 +165,14 @@ func (p *Prover) Prove(o *seal.Opener, number uint32, sealed, want []byte) error
 	return fmt.Errorf("segment looked at again after sealing: %w: this machine's memory or processor may be faulty", err)
 }
 
-// Decompress returns the size bytes of plaintext of a body that a Compressor made, for objects that are read now and then.
+// Decompress returns the size bytes of plaintext of a body that a Compressor made, for bodies that are read now and then.
 func Decompress(body []byte, size int) ([]byte, error) {
 	d := NewDecompressor(1)
 	defer d.dec.Close()
+	return d.Decompress(body, size)
+}
+
+// Decompress returns the size bytes of plaintext of a body that a Compressor made.
+func (d *Decompressor) Decompress(body []byte, size int) ([]byte, error) {
 	return d.decompress(nil, body, size)
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,9 @@ type Storage interface {
 	Remove(ctx context.Context, name string) error
 }
 
+// usualSize is how long most objects are that are read whole, in bytes.
+const usualSize = 64 << 10
+
 // ReadAll returns a whole object of at most limit bytes.
 func ReadAll(ctx context.Context, s Storage, name string, limit int64) ([]byte, error) {
 	r, err := s.Get(ctx, name, 0, -1)
@@ -50,10 +54,13 @@ func ReadAll(ctx context.Context, s Storage, name string, limit int64) ([]byte, 
 		return nil, err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, min(limit, math.MaxInt64-1)+1)) // one more, to tell full from too large
+	var buf bytes.Buffer
+	buf.Grow(int(min(max(limit, 0), usualSize)) + bytes.MinRead)
+	_, err = buf.ReadFrom(io.LimitReader(r, min(limit, math.MaxInt64-1)+1)) // one more, to tell full from too large
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
+	data := buf.Bytes()
 	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("read %s: %w: more than %d bytes", name, ErrTooLarge, limit)
 	}
