@@ -91,7 +91,10 @@ func (a *attempt) restart() {
 // again waits before the next try, or returns the error that ends the operation.
 func (a *attempt) again(ctx context.Context, err error) error {
 	a.tries++
-	if ctx.Err() != nil {
+	if ended := ctx.Err(); ended != nil {
+		if !errors.Is(err, ended) {
+			err = fmt.Errorf("%w (%v)", ended, err)
+		}
 		return err
 	}
 	if storage.IsPermanent(err) {
