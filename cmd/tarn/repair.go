@@ -109,7 +109,7 @@ with an index, and most commands work without; they are slower then.`,
 }
 
 func (a *app) repairIndex(ctx context.Context, f repairFlags) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ What is lost then is what no pack has: "tarn backup" stores it again if it is st
 }
 
 func (a *app) repairPacks(ctx context.Context, f repairFlags, args []string) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
@@ -294,7 +294,7 @@ The damaged snapshots stay, unless --forget is given. Run "tarn repair index" an
 }
 
 func (a *app) repairSnapshots(ctx context.Context, f repairFlags, old repair.Old, args []string) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
