@@ -67,20 +67,6 @@ func (r *Repo) RemoveIndexObject(ctx context.Context, name blob.Name) error {
 	return r.storage.Remove(ctx, indexName(name))
 }
 
-// PutTrash proposes packs for removal (step P4): readers and later sessions don't see them any more, and a prune removes them when
-// every session that may have seen them is over, and copies first what a snapshot then still needs.
-func (r *Repo) PutTrash(ctx context.Context, packs []blob.Name) error {
-	var body []byte
-	for _, n := range packs {
-		body = append(body, n[:]...)
-	}
-	path := func(n blob.Name) string { return trashDir + n.String() }
-	if _, err := r.putObject(ctx, path, sealObject(r.keys, seal.Trash, body, 0)); err != nil {
-		return fmt.Errorf("store the trash: %w", err)
-	}
-	return nil
-}
-
 // PackObject is a pack's name in storage.
 func PackObject(n blob.Name) string { return packName(n) }
 
@@ -90,7 +76,7 @@ func (w *Writer) Confirm(ctx context.Context) error {
 	if err := w.finishParity(ctx); err != nil {
 		return err
 	}
-	ok, err := w.repo.stands(ctx, w.Session())
+	ok, err := w.repo.Stands(ctx, w.Session())
 	if err != nil {
 		return fmt.Errorf("confirm the session: %w", err)
 	}

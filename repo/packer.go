@@ -73,13 +73,22 @@ func (p *packer) close(ctx context.Context) error {
 	return p.closeLocked(ctx)
 }
 
-// closeLocked starts the upload of the open pack, as soon as fewer than uploadsMax run.
+// closeLocked starts the upload of the open pack, as soon as there is a place for it.
 func (p *packer) closeLocked(ctx context.Context) error {
 	if p.cur == nil {
 		return nil
 	}
 	w := p.writer
 	if err := w.failure(); err != nil {
+		return err
+	}
+	if w.options.Inline {
+		cur := p.cur
+		p.cur = nil
+		err := w.upload(ctx, cur, p.parity)
+		if err != nil {
+			w.fail(err) // what others saved into this pack is lost, too
+		}
 		return err
 	}
 	select {
@@ -109,10 +118,11 @@ func (w *Writer) upload(ctx context.Context, cur *openPack, g *guard) error {
 		return cur.err
 	}
 	data, info := cur.Finish()
-	if err := w.repo.storage.Put(ctx, packName(info.Name), data); err != nil {
+	if err := w.storage.Put(ctx, packName(info.Name), data); err != nil {
 		return fmt.Errorf("store a pack: %w", err)
 	}
 	w.putBytes.Add(uint64(len(data)))
+	w.repo.far.keep(info, data)
 	if err := g.add(ctx, w, info.Name, data); err != nil {
 		return err
 	}

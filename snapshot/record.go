@@ -87,6 +87,7 @@ const (
 	ProblemCarry  ProblemKind = 3 // an older version stands in its place
 	ProblemAttr   ProblemKind = 4 // stored, but some of its metadata could not be read
 	ProblemAppend ProblemKind = 5 // stored up to where it ended at first
+	ProblemTornOK ProblemKind = 6 // stored, marked torn, and the user had said that it does not matter
 )
 
 // Problem is one path that was not saved whole.

@@ -113,7 +113,7 @@ With IDs only these snapshots are checked, and what they need.`,
 }
 
 func (a *app) check(ctx context.Context, o check.Options, f *checkFlags, args []string) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}

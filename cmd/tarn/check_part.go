@@ -14,7 +14,6 @@ import (
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/check"
 	"github.com/tarn-backup/tarn/repo/storage"
-	"github.com/tarn-backup/tarn/repo/storage/dir"
 )
 
 // options are those that need nothing but the flags.
@@ -160,13 +159,13 @@ func (a *app) scrub(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		return usageError{errors.New("--scrub looks at everything: it takes no snapshots"), "tarn check"}
 	}
-	path, err := a.location()
+	place, err := a.location()
 	if err != nil {
 		return err
 	}
-	d, err := dir.Open(path)
+	d, err := a.reach(ctx, place, mustExist)
 	if errors.Is(err, storage.ErrNotExist) {
-		return fmt.Errorf("%s: %w", path, repo.ErrNoRepository)
+		return fmt.Errorf("%s: %w", place.text, repo.ErrNoRepository)
 	}
 	if err != nil {
 		return err

@@ -19,12 +19,14 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the files in testdata: each is a flow, typed as a user types it.
 func TestScripts(t *testing.T) {
+	far := &farServers{t: t}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TARN_REPOSITORY", filepath.Join(env.WorkDir, "repo"))
 			env.Setenv("TARN_PASSWORD", "secret")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
 			env.Setenv("SELF", os.Args[0])
 			return os.Chmod(filepath.Dir(env.WorkDir), 0o755) // other users must come through
 		},
@@ -43,6 +45,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": cmdCode, "age": cmdAge, "tmpfs": cmdTmpfs, "ext4": cmdExt4, "capture": cmdCapture, "interrupt": cmdInterrupt,
+			"serve": far.serve,
 		},
 	})
 }
@@ -115,7 +118,7 @@ func cmdInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(path, args[3:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), said, said
-	cmd.Env = append(os.Environ(), "TARN_REPOSITORY="+ts.Getenv("TARN_REPOSITORY"), "TARN_PASSWORD=secret")
+	cmd.Env = append(os.Environ(), "TARN_REPOSITORY="+ts.Getenv("TARN_REPOSITORY"), "TARN_PASSWORD=secret", "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"))
 	ts.Check(cmd.Start())
 	_, err = os.ReadFile(ts.MkAbs(args[0])) // ends when the writer is done
 	ts.Check(err)

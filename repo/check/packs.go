@@ -71,6 +71,9 @@ func (c *checker) packs(ctx context.Context) error {
 	}
 	for _, err := range c.view.Warnings {
 		text := err.Error()
+		if err == c.view.Blind {
+			continue // it was reported
+		}
 		if !slices.ContainsFunc(bad, func(name string) bool { return strings.Contains(text, name) }) {
 			c.found(Finding{Severity: Warning, Problem: text})
 		}
