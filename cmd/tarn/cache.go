@@ -22,13 +22,11 @@ const cacheSizeUsual = 1 << 30
 type cacheFlags struct {
 	dir  string
 	size size
-	off  bool
 }
 
 func (c *cacheFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.dir, "cache-dir", os.Getenv("TARN_CACHE_DIR"), "keep copies of a far repository's metadata in `FOLDER` (TARN_CACHE_DIR)")
 	f.Var(&c.size, "cache-size", "let these take `SIZE` for each repository (1G)")
-	f.BoolVar(&c.off, "no-cache", false, "keep none")
 	f.Lookup("cache-dir").DefValue = ""
 }
 
@@ -46,7 +44,7 @@ func (c *cacheFlags) folder() (string, error) {
 
 // openCache opens the cache of a repository. Without one all works as well, but not as fast.
 func (a *app) openCache(id string) *cache.Dir {
-	if a.cache.off {
+	if a.noCache {
 		return nil
 	}
 	max := int64(a.cache.size)

@@ -109,7 +109,7 @@ with an index, and most commands work without; they are slower then.`,
 }
 
 func (a *app) repairIndex(ctx context.Context, f repairFlags) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ What is lost then is what no pack has: "tarn backup" stores it again if it is st
 }
 
 func (a *app) repairPacks(ctx context.Context, f repairFlags, args []string) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
@@ -294,7 +294,7 @@ The damaged snapshots stay, unless --forget is given. Run "tarn repair index" an
 }
 
 func (a *app) repairSnapshots(ctx context.Context, f repairFlags, old repair.Old, args []string) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
@@ -335,7 +335,13 @@ func (a *app) repairSnapshots(ctx context.Context, f repairFlags, old repair.Old
 		return a.planOnly()
 	}
 	session := func() repo.Session { return a.session(repo.PurposeRepair) }
-	if err := p.Run(ctx, session, old, func(d repair.Replaced) { a.replaced(d, old) }); err != nil {
+	err = p.Run(ctx, session, old, func(d repair.Replaced) {
+		if d.Removed {
+			a.forgetSeen(r.Repo, []blob.Name{d.Old})
+		}
+		a.replaced(d, old)
+	})
+	if err != nil {
 		return err
 	}
 	sum.Done = true
