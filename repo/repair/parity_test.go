@@ -52,7 +52,7 @@ func cover(t testing.TB, r *repo.Repo) {
 // damage is found, and after the repairs nothing is left of it.
 func TestMendedFromParity(t *testing.T) {
 	s, whole := guarded(t, parity.Ratio{Width: 3, Shards: 1})
-	step := 5003
+	step := 9001
 	if os.Getenv("TARN_SOAK") != "" {
 		step = 7
 	}
