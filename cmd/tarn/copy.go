@@ -32,7 +32,7 @@ func (f *fromFlags) flags(fs *pflag.FlagSet, name, usage string) {
 func (a *app) from(f *fromFlags) *app {
 	b := newApp(a.stdin, a.stdout.file, a.stderr.file)
 	b.repository, b.passwordFile, b.passwordCommand, b.kdfMaxMemory = f.repository, f.file, f.command, a.kdfMaxMemory
-	b.json, b.quiet, b.verbose, b.noCache, b.store, b.cache = a.json, a.quiet, a.verbose, a.noCache, a.store, a.cache
+	b.json, b.quiet, b.verbose, b.store, b.cache = a.json, a.quiet, a.verbose, a.store, a.cache
 	b.passwordEnv, b.whose = "TARN_FROM_PASSWORD", "its "
 	if f.repository == "" {
 		b.repository = os.Getenv("TARN_FROM_REPOSITORY")
