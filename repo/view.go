@@ -168,7 +168,7 @@ func (r *Repo) readTrash(ctx context.Context, v *View) error {
 		return err
 	}
 	for _, n := range names {
-		packs, err := r.loadTrash(ctx, n)
+		packs, err := r.LoadTrash(ctx, n)
 		if errors.Is(err, storage.ErrNotExist) {
 			continue // its packs are gone, and will not be listed
 		}
