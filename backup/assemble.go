@@ -20,8 +20,9 @@ type assembler struct {
 	scan     *snapshot.ScanBuilder
 	levels   []level
 	spare    []*snapshot.TreeBuilder
-	loose    []snapshot.Node // entries of the first level, if that has no tree
-	dropped  map[string]bool // files of databases that a restore does not need, so that the settler does not take them for new
+	loose    []snapshot.Node   // entries of the first level, if that has no tree
+	inodes   map[string]uint64 // of these, but for folders, by their names
+	dropped  map[string]bool   // files of databases that a restore does not need, so that the settler does not take them for new
 	users    map[uint32]string
 	groups   map[uint32]string
 	every    time.Duration
@@ -53,7 +54,7 @@ func newAssembler(store Store, o *Options, p *Progress) *assembler {
 // looseAssembler returns an assembler that collects the entries at the first level, and counts into a's record.
 func (a *assembler) looseAssembler(o *Options) *assembler {
 	b := newAssembler(a.store, o, a.progress)
-	b.record, b.levels[0].tree, b.dropped = a.record, nil, a.dropped
+	b.record, b.levels[0].tree, b.dropped, b.inodes = a.record, nil, a.dropped, map[string]uint64{}
 	return b
 }
 
@@ -143,6 +144,9 @@ func (a *assembler) addExtras(ctx context.Context, before string) error {
 func (a *assembler) addNode(ctx context.Context, n *snapshot.Node, seen *snapshot.Seen, encoded string) error {
 	if err := a.scan.Entry(ctx, seen); err != nil {
 		return err
+	}
+	if len(a.levels) == 1 && a.inodes != nil {
+		a.inodes[n.Name] = seen.Inode
 	}
 	if encoded != "" {
 		return a.levels[len(a.levels)-1].tree.AddEncoded(ctx, n.Name, encoded)

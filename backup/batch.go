@@ -9,8 +9,8 @@ import (
 
 // What a batch holds at most, and how many batches are on the way.
 const (
-	batchBytes  = 1 << 20
-	batchItems  = 256
+	batchBytes  = 2 << 20
+	batchItems  = 512
 	batchesOpen = 48
 )
 
@@ -70,6 +70,7 @@ type folder struct {
 	*source.Dir                // nil above the paths that are backed up, and if it can't be opened
 	path        string         // as the user knows it
 	region      *source.Region // how it is read; nil is as it is
+	recovers    bool           // in or below a database cluster that recovers from a power cut by itself
 }
 
 // batch is a run of neighbouring items. It is done when its files are read.

@@ -162,7 +162,7 @@ func (r *reader) capture(ctx context.Context, b *batch, it *item, pass live.Pass
 	if !it.dir.region.Held() {
 		return r.captureLive(ctx, b, it, pass)
 	}
-	exact := it.dir.region.Exact(it.stat.ChangeTime)
+	exact := it.dir.recovers || it.dir.region.Exact(it.stat.ChangeTime)
 	if exact && it.set == nil {
 		return r.readHeld(ctx, b, it, "")
 	}

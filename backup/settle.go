@@ -57,7 +57,9 @@ type settler struct {
 	*pipeline
 	assembler *assembler
 	looks     []look
-	blind     bool // some folder can't be looked at by its path
+	blind     bool              // some folder can't be looked at by its path
+	came      map[string]uint64 // inodes of files with one name that came in any round, by paths: the scan record does not have them
+	moved     map[uint64]bool   // inodes of files that left a folder or came to one, in any round
 }
 
 // patch is what changes in one folder of the snapshot.
@@ -66,9 +68,22 @@ type patch struct {
 	drop map[string]bool
 }
 
+// drops reports whether a path in the patch's folder is to go.
+func (p *patch) drops(path string) bool {
+	return p != nil && p.drop[path[strings.LastIndexByte(path, '/')+1:]]
+}
+
+// folderOf is the path of the folder that an absolute path is in.
+func folderOf(path string) string { return path[:max(strings.LastIndexByte(path, '/'), 1)] }
+
 // settle repeats until a round finds nothing changed, which proves that all names are of one moment.
 func (s *settler) settle(ctx context.Context) error {
-	for range settleRounds {
+	for n := range settleRounds {
+		if n > 0 { // or all rounds could be over while a folder that changed once is still young
+			if err := rest(ctx, youngFolder); err != nil {
+				return err
+			}
+		}
 		changed, err := s.changed(ctx)
 		if err != nil {
 			return err
@@ -84,7 +99,59 @@ func (s *settler) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.single(ctx)
+}
+
+// single sees to it, when the last round is over and files still move, that none of them is in the snapshot under two names: one that was captured
+// on its way there and on its way back.
+func (s *settler) single(ctx context.Context) error {
+	if len(s.moved) == 0 {
+		return nil
+	}
+	if err := s.store.Flush(ctx); err != nil { // what was saved is loaded again below
+		return err
+	}
+	names := map[uint64][]string{}
+	err := s.known(ctx, func(path string, inode uint64) {
+		if s.moved[inode] && !slices.Contains(names[inode], path) {
+			names[inode] = append(names[inode], path)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	patches := map[string]*patch{}
+	for _, list := range names {
+		for _, old := range list {
+			for _, other := range list {
+				if n, err := s.captured(ctx, other); err == nil && other != old && !patches[folderOf(other)].drops(other) {
+					s.drop(ctx, old, &n.ModTime, patches)
+				}
+			}
+		}
+	}
+	return s.apply(ctx, patches)
+}
+
+// captured returns the file with one name that the snapshot has at a path.
+func (s *settler) captured(ctx context.Context, path string) (snapshot.Node, error) {
+	n, err := snapshot.Lookup(ctx, s.store, s.assembler.record.Root, path)
+	if err == nil && (n.Type != snapshot.File || !n.Link.IsZero()) {
+		err = snapshot.ErrNotFound
+	}
+	return n, err
+}
+
+// rest waits, unless ctx ends first.
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // changed looks at all folders, and returns those that are no longer as they were.
@@ -111,9 +178,9 @@ func (s *settler) changed(ctx context.Context) ([]*look, error) {
 // round lists folders again and changes the snapshot's trees.
 func (s *settler) round(ctx context.Context, changed []*look) error {
 	patches := map[string]*patch{}
-	arrived := map[uint64]string{} // inodes of files with one name, and the path of that
+	m := moves{arrived: map[uint64]string{}, left: map[string]bool{}}
 	for _, l := range changed {
-		nodes, err := s.arrivals(ctx, l, arrived)
+		nodes, err := s.arrivals(ctx, l, &m)
 		if err != nil {
 			return err
 		}
@@ -121,11 +188,16 @@ func (s *settler) round(ctx context.Context, changed []*look) error {
 			patches[l.path] = &patch{add: nodes}
 		}
 	}
+	if err := s.departures(ctx, &m, patches); err != nil {
+		return err
+	}
+	return s.apply(ctx, patches)
+}
+
+// apply changes the snapshot's trees.
+func (s *settler) apply(ctx context.Context, patches map[string]*patch) error {
 	if len(patches) == 0 {
 		return nil
-	}
-	if err := s.departures(ctx, arrived, patches); err != nil {
-		return err
 	}
 	if err := s.store.Flush(ctx); err != nil {
 		return err
@@ -138,8 +210,14 @@ func (s *settler) round(ctx context.Context, changed []*look) error {
 	return s.assembler.lane.Flush(ctx)
 }
 
+// moves is what a round has found out about files that were moved.
+type moves struct {
+	arrived map[uint64]string // inodes of files with one name that came, and the path of that
+	left    map[string]bool   // paths that the snapshot has and that are gone
+}
+
 // arrivals captures the entries of a folder that the snapshot does not have.
-func (s *settler) arrivals(ctx context.Context, l *look, arrived map[uint64]string) ([]snapshot.Node, error) {
+func (s *settler) arrivals(ctx context.Context, l *look, m *moves) ([]snapshot.Node, error) {
 	node, err := snapshot.Lookup(ctx, s.store, s.assembler.record.Root, l.path)
 	if err != nil {
 		return nil, nil // the folder itself came with another one, or went
@@ -160,15 +238,20 @@ func (s *settler) arrivals(ctx context.Context, l *look, arrived map[uint64]stri
 	if err != nil {
 		return nil, nil
 	}
+	for _, name := range have {
+		if _, there := slices.BinarySearch(names, name); !there {
+			m.left[strings.TrimSuffix(l.path, "/")+"/"+name] = true
+		}
+	}
 	sub := &folder{Dir: dir, path: l.path}
 	a := s.assembler.looseAssembler(s.o)
 	w, err := s.run(ctx, func(w *walker) error {
-		if left, ok := w.tagged(sub, names); ok {
+		if left, ok := tagged(w.o, sub, names); ok {
 			names = left
 		}
 		names = slices.DeleteFunc(names, func(name string) bool {
 			_, ok := slices.BinarySearch(have, name)
-			return ok || s.assembler.dropped[strings.TrimSuffix(l.path, "/")+"/"+name]
+			return ok || s.assembler.dropped[strings.TrimSuffix(l.path, "/")+"/"+name] || ofDatabase(dir, have, name)
 		})
 		w.number, w.base, w.device = l.number, l.base, l.limit
 		return w.each(sub, names, l.fs)
@@ -179,49 +262,99 @@ func (s *settler) arrivals(ctx context.Context, l *look, arrived map[uint64]stri
 	s.looks = append(s.looks, w.looks...)
 	for i := range a.loose {
 		if n := &a.loose[i]; n.Type == snapshot.File && n.Link.IsZero() {
-			path := strings.TrimSuffix(l.path, "/") + "/" + n.Name
-			if st, err := source.Lstat(path); err == nil {
-				arrived[st.Inode] = path
-			}
+			path, inode := strings.TrimSuffix(l.path, "/")+"/"+n.Name, a.inodes[n.Name]
+			m.arrived[inode], s.came[path], s.moved[inode] = path, inode, true
 		}
 	}
 	return a.loose, nil
 }
 
+// ofDatabase reports whether a file that came is the journal or log of a database that was captured, with what belonged to it then. Beside
+// that one, a journal of a later transaction would make SQLite undo what it has not done.
+func ofDatabase(dir *source.Dir, have []string, name string) bool {
+	db := databaseOf(name)
+	if _, ok := slices.BinarySearch(have, db); db == "" || !ok {
+		return false
+	}
+	f, err := dir.OpenFile(db)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return source.HasPrefix(int(f.Fd()), sqliteHeader)
+}
+
 // departures finds the older names of files that were moved while the backup ran, and drops those that are gone.
-func (s *settler) departures(ctx context.Context, arrived map[uint64]string, patches map[string]*patch) error {
-	if len(arrived) == 0 {
+func (s *settler) departures(ctx context.Context, m *moves, patches map[string]*patch) error {
+	if len(m.arrived) == 0 && len(m.left) == 0 {
 		return nil
 	}
+	twice := map[uint64]string{} // inodes of what left
+	err := s.known(ctx, func(path string, inode uint64) {
+		if m.left[path] {
+			twice[inode], s.moved[inode] = path, true
+		}
+		if now, ok := m.arrived[inode]; ok && now != path {
+			s.drop(ctx, path, nil, patches)
+		}
+	})
+	if err == nil && len(twice) > 0 {
+		err = s.doubles(ctx, twice, patches)
+	}
+	return err
+}
+
+// known goes through all paths that were captured until this round.
+func (s *settler) known(ctx context.Context, fn func(path string, inode uint64)) error {
 	scan := snapshot.NewScanReader(ctx, s.store, s.assembler.record.Scan)
 	defer scan.Close()
 	for path, seen := range scan.All() {
-		now, ok := arrived[seen.Inode]
-		if path = "/" + path; !ok || now == path {
-			continue
-		}
-		if _, err := source.Lstat(path); !source.IsGone(err) {
-			continue // still there, or something else is
-		}
-		n, err := snapshot.Lookup(ctx, s.store, s.assembler.record.Root, path)
-		if err != nil || n.Type != snapshot.File {
-			continue
-		}
-		dir, name := path[:strings.LastIndexByte(path, '/')], path[strings.LastIndexByte(path, '/')+1:]
-		if dir == "" {
-			dir = "/"
-		}
-		if patches[dir] == nil {
-			patches[dir] = &patch{}
-		}
-		if patches[dir].drop == nil {
-			patches[dir].drop = map[string]bool{}
-		}
-		patches[dir].drop[name] = true
-		s.assembler.record.Stats.Files--
-		s.assembler.record.Stats.Bytes -= n.Size
+		fn("/"+path, seen.Inode)
+	}
+	for path, inode := range s.came {
+		fn(path, inode)
 	}
 	return scan.Err()
+}
+
+// doubles drops the older names of files that the walk met twice: they were moved from a folder that it had listed to one that it had not.
+// The time of the last change must be the same, since an inode may also be another file's by now.
+func (s *settler) doubles(ctx context.Context, twice map[uint64]string, patches map[string]*patch) error {
+	return s.known(ctx, func(path string, inode uint64) {
+		old, ok := twice[inode]
+		if !ok || old == path {
+			return
+		}
+		if n, err := s.captured(ctx, path); err == nil {
+			s.drop(ctx, old, &n.ModTime, patches)
+		}
+	})
+}
+
+// drop takes a file out of the snapshot if its path is gone. If a time is given, the file must have been changed then.
+func (s *settler) drop(ctx context.Context, path string, when *snapshot.Time, patches map[string]*patch) {
+	if _, err := source.Lstat(path); !source.IsGone(err) {
+		return // still there, or something else is
+	}
+	n, err := s.captured(ctx, path)
+	if err != nil || when != nil && n.ModTime != *when {
+		return
+	}
+	dir, name := folderOf(path), path[strings.LastIndexByte(path, '/')+1:]
+	if patches[dir] == nil {
+		patches[dir] = &patch{}
+	}
+	if patches[dir].drop == nil {
+		patches[dir].drop = map[string]bool{}
+	}
+	if patches[dir].drops(path) {
+		return
+	}
+	patches[dir].drop[name] = true
+	s.assembler.record.Stats.Files--
+	s.assembler.record.Stats.Bytes -= n.Size
+	c := &s.assembler.record.Capture
+	*[...]*uint64{snapshot.Whole: &c.Whole, snapshot.Appended: &c.Appended, snapshot.Torn: &c.Torn, snapshot.Carried: &c.Carried}[n.State]--
 }
 
 // above returns the paths of all folders that have a patch at or below them.

@@ -26,6 +26,7 @@ type walker struct {
 	previous *previous
 	links    map[inode]linked
 	device   uint64 // of the path that is being backed up, for OneFileSystem
+	fsID     string // of the same, where that is a folder
 	number   int    // of that path
 	base     string // of that path
 	looks    []look // at all folders, for the settler
@@ -67,8 +68,9 @@ func (w *walker) whole(root *target) error {
 	if err != nil {
 		return err
 	}
-	w.number, w.base, w.device = root.number, "/", st.Device
-	return w.entries(&folder{Dir: dir, path: "/", region: region}, fileSystem(dir, region))
+	fs := fileSystem(dir, region)
+	w.number, w.base, w.device, w.fsID = root.number, "/", st.Device, fs.ID
+	return w.entries(&folder{Dir: dir, path: "/", region: region}, fs)
 }
 
 // above goes through folders that are only on the way to what was asked for. They are stored with mode and owner alone, since their times
@@ -126,7 +128,7 @@ func (w *walker) asked(t *target, at, full string) error {
 		w.problem(snapshot.Unreadable, full, err)
 		return nil
 	}
-	w.number, w.base, w.device = t.number, full, st.Device
+	w.number, w.base, w.device, w.fsID = t.number, full, st.Device, ""
 	if begins := w.o.Held.Begins(full); begins != nil {
 		w.device = 0 // set by the folder itself
 	}
@@ -140,7 +142,8 @@ func (w *walker) entries(dir *folder, fs source.FileSystem) error {
 		w.problem(snapshot.Unreadable, dir.path, err)
 		return nil
 	}
-	if left, ok := w.tagged(dir, names); ok {
+	dir.recovers = dir.recovers || isCluster(names)
+	if left, ok := tagged(w.o, dir, names); ok {
 		names = left
 	}
 	return w.each(dir, names, fs)
@@ -182,13 +185,13 @@ func (w *walker) listed(dir *folder, name string, fs source.FileSystem, set *fil
 }
 
 // tagged reports whether the folder is marked to be left out, and what stays of it: the mark.
-func (w *walker) tagged(dir *folder, names []string) ([]string, bool) {
-	for _, mark := range w.o.ExcludeIfPresent {
+func tagged(o *Options, dir *folder, names []string) ([]string, bool) {
+	for _, mark := range o.ExcludeIfPresent {
 		if _, ok := slices.BinarySearch(names, mark); ok {
 			return []string{mark}, true
 		}
 	}
-	if w.o.ExcludeCaches {
+	if o.ExcludeCaches {
 		if _, ok := slices.BinarySearch(names, cacheTag); ok && isCacheTag(dir) {
 			return []string{cacheTag}, true
 		}
@@ -338,7 +341,7 @@ func (w *walker) folder(it item, k known, full string, fs source.FileSystem) err
 	if begins != nil {
 		region = begins
 	}
-	sub := &folder{Dir: dir, path: full, region: region}
+	sub := &folder{Dir: dir, path: full, region: region, recovers: it.dir.recovers}
 	defer sub.Release()
 	here := fs
 	if fs.ID == "" || begins != nil || w.crossed(it.dir, &it.stat) {
@@ -359,7 +362,11 @@ func (w *walker) folder(it item, k known, full string, fs source.FileSystem) err
 	if w.device == 0 {
 		w.device = it.stat.Device // of the path that was asked for, where that is held
 	}
-	device := it.stat.Device
+	if full == w.base {
+		w.fsID = here.ID
+	}
+	// What is read live and what is read from a snapshot of it have other devices.
+	same := it.stat.Device == w.device || here.ID != "" && here.ID == w.fsID
 	if !region.Held() { // in a snapshot all names are of one moment
 		w.looks = append(w.looks, newLook(full, &it.stat, w, here))
 	}
@@ -367,7 +374,7 @@ func (w *walker) folder(it item, k known, full string, fs source.FileSystem) err
 		return err
 	}
 	w.previous.enter(k)
-	if !here.Pseudo && (!w.o.OneFileSystem || device == w.device) {
+	if !here.Pseudo && (!w.o.OneFileSystem || same) {
 		if err := w.entries(sub, here); err != nil {
 			return err
 		}
@@ -499,27 +506,45 @@ func fillNode(n *snapshot.Node, name string, st *source.Stat, atime bool) {
 	}
 }
 
+// isCluster reports whether the ascending names of a folder's entries are those of a PostgreSQL cluster. All its files are good only together, and
+// as they were at one moment: then it recovers as from a power cut. None of them may be of a later moment than the log, so a file that is
+// being written when the file system snapshot is made is taken from there all the same. A page that is written in part is repaired from the log
+// (full_page_writes).
+func isCluster(names []string) bool {
+	for _, name := range []string{"PG_VERSION", "base", "global", "pg_wal"} {
+		if _, ok := slices.BinarySearch(names, name); !ok {
+			return false
+		}
+	}
+	return true
+}
+
 // newSets finds the names that may be SQLite databases with journals beside them. All names of a set share a fileSet; the database
 // comes first in walk order.
 func newSets(names []string) map[string]*fileSet {
 	var sets map[string]*fileSet
 	for _, name := range names {
-		for _, suffix := range [...]string{"-wal", "-journal", "-shm"} {
-			db, ok := strings.CutSuffix(name, suffix)
-			if !ok {
-				continue
-			}
-			if _, there := slices.BinarySearch(names, db); !there || db == "" {
-				continue
-			}
-			if sets == nil {
-				sets = map[string]*fileSet{}
-			}
-			if sets[db] == nil {
-				sets[db] = &fileSet{database: db, done: make(chan struct{})}
-			}
-			sets[name] = sets[db]
+		db := databaseOf(name)
+		if _, there := slices.BinarySearch(names, db); db == "" || !there {
+			continue
 		}
+		if sets == nil {
+			sets = map[string]*fileSet{}
+		}
+		if sets[db] == nil {
+			sets[db] = &fileSet{database: db, done: make(chan struct{})}
+		}
+		sets[name] = sets[db]
 	}
 	return sets
+}
+
+// databaseOf is the name of the SQLite database to which a file belongs if it is a journal, a log or shared memory by its name; empty if it is none.
+func databaseOf(name string) string {
+	for _, suffix := range [...]string{"-wal", "-journal", "-shm"} {
+		if db, ok := strings.CutSuffix(name, suffix); ok {
+			return db
+		}
+	}
+	return ""
 }

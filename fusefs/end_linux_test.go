@@ -133,7 +133,7 @@ func TestDetachWhileReading(t *testing.T) {
 	for range readers {
 		select {
 		case <-ended:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("a reader hangs")
 		}
 	}
@@ -167,6 +167,9 @@ func TestUnmountedByOthers(t *testing.T) {
 	}
 }
 
+// patience is more than any machine needs, and far less than the test may take in all.
+const patience = 2 * time.Minute
+
 // TestHang reads while the storage hangs: a signal ends the reader, and the mount can be ended.
 func TestHang(t *testing.T) {
 	f := newFixture(t)
@@ -186,7 +189,7 @@ func TestHang(t *testing.T) {
 	begin := time.Now()
 	cmd.Process.Signal(os.Interrupt)
 	cmd.Wait()
-	if d := time.Since(begin); d > 3*time.Second {
+	if d := time.Since(begin); d > patience {
 		t.Errorf("a reader that was interrupted ended after %v", d)
 	}
 	cmd = exec.Command("cat", m.path("snapshots/latest/b"))
@@ -205,7 +208,7 @@ func TestHang(t *testing.T) {
 	if cmd.Wait() == nil {
 		t.Error("the reader got its file")
 	}
-	if d := time.Since(begin); d > 3*time.Second {
+	if d := time.Since(begin); d > patience {
 		t.Errorf("the mount ended after %v", d)
 	}
 }

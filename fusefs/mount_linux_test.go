@@ -425,9 +425,9 @@ func TestHistory(t *testing.T) {
 // eventually waits until something is so, which the kernel finds out after a second.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !so(); {
+	for end := time.Now().Add(patience); !so(); {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not in ten seconds", what)
+			t.Fatalf("%s: not in %v", what, patience)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

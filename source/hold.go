@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/tarn-backup/tarn/snapshot"
@@ -73,14 +74,53 @@ type Holder struct {
 	snapshots []fssnap.Snapshot
 	skip      map[string]bool
 	mounts    []snapshot.Mount
-	missed    []string
+	missed    []snapshot.Mount
+	live      bool // something is read as it is
 }
 
 // HoldOptions says how to hold.
 type HoldOptions struct {
 	Mode       Mode
-	Repository string // the first 8 hex digits of its id
-	Session    string // 32 hex digits
+	Below      map[string]Mode // other modes, for folders and what is below them
+	Repository string          // the first 8 hex digits of its id
+	Session    string          // 32 hex digits
+}
+
+// modeOf is the mode of what is at a path.
+func (o *HoldOptions) modeOf(path string) Mode {
+	for p := path; len(o.Below) > 0; p = filepath.Dir(p) {
+		if m, ok := o.Below[p]; ok {
+			return m
+		}
+		if p == filepath.Dir(p) {
+			break
+		}
+	}
+	return o.Mode
+}
+
+// inner returns the folders with a mode of their own that lie in the paths: each is a place for itself.
+func (o *HoldOptions) inner(paths []string) (dirs []string, err error) {
+	for dir := range o.Below {
+		at, above := false, false
+		for _, p := range paths {
+			at = at || p == dir || fssnap.Mapping{From: p}.Has(dir)
+			above = above || fssnap.Mapping{From: dir}.Has(p)
+		}
+		st, err := Lstat(dir)
+		switch {
+		case !at && !above:
+			return nil, fmt.Errorf("--fs-snapshot %s=%s: nothing there is saved", dir, o.Below[dir])
+		case err != nil:
+			return nil, fmt.Errorf("--fs-snapshot %s=%s: %w", dir, o.Below[dir], err)
+		case st.Type != snapshot.Dir:
+			return nil, fmt.Errorf("--fs-snapshot %s=%s: not a folder", dir, o.Below[dir])
+		case at:
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	return dirs, nil
 }
 
 func providers() []fssnap.Provider {
@@ -110,7 +150,12 @@ func Plan(ctx context.Context, paths []string) ([]Decision, error) {
 		return nil, err
 	}
 	var list []Decision
+	seen := map[string]bool{}
 	for _, p := range places {
+		if seen[p.dir] {
+			continue
+		}
+		seen[p.dir] = true
 		plan, provider := fssnap.Decide(ctx, providers(), p.mount, p.dir)
 		list = append(list, Decision{Dir: p.dir, Mount: p.mount, Plan: plan, provider: provider})
 	}
@@ -159,10 +204,11 @@ func placesOf(ctx context.Context, paths []string) ([]place, error) {
 
 // Hold makes the snapshots that can be had for the paths. Release must be called. With Required, an error means that nothing is held.
 func Hold(ctx context.Context, paths []string, o HoldOptions) (*Holder, error) {
-	if o.Mode == Off {
-		return nil, nil
+	inner, err := o.inner(paths)
+	if err != nil || o.Mode == Off && len(o.Below) == 0 {
+		return nil, err
 	}
-	decisions, err := Plan(ctx, paths)
+	decisions, err := Plan(ctx, append(slices.Clone(paths), inner...))
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +232,10 @@ func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[
 		region.fs = dir.FileSystem()
 		dir.Release()
 	}
-	why, method := d.Plan.Why, "live"
-	if d.provider != nil {
+	why, method, mode := d.Plan.Why, "live", o.modeOf(d.Dir)
+	if mode == Off {
+		why = "as it was asked for: --fs-snapshot off"
+	} else if d.provider != nil {
 		snap, ok := taken[d.Plan.ID]
 		var err error
 		if !ok {
@@ -210,13 +258,16 @@ func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[
 		}
 	}
 	if !region.Held() && !region.fs.Pseudo {
-		if o.Mode == Required {
+		if mode == Required {
 			return fmt.Errorf("%s: %w: %s", d.Dir, ErrNotHeld, why)
 		}
-		h.missed = append(h.missed, d.Dir)
+		h.live = true
 	}
-	h.regions[d.Dir] = region
-	h.mounts = append(h.mounts, snapshot.Mount{Point: d.Dir, FSType: d.Mount.FSType, Method: method, Reason: why})
+	m := snapshot.Mount{Point: d.Dir, FSType: d.Mount.FSType, Method: method, Reason: why}
+	h.regions[d.Dir], h.mounts = region, append(h.mounts, m)
+	if mode == On && !region.Held() && !region.fs.Pseudo {
+		h.missed = append(h.missed, m)
+	}
 	return nil
 }
 
@@ -228,13 +279,16 @@ func (h *Holder) Mounts() []snapshot.Mount {
 	return h.mounts
 }
 
-// Missed lists the places that are read as they are.
-func (h *Holder) Missed() []string {
+// Missed lists the places that are read as they are, although a snapshot was wanted (On).
+func (h *Holder) Missed() []snapshot.Mount {
 	if h == nil {
 		return nil
 	}
 	return h.missed
 }
+
+// HoldsAll reports whether all that is to be read is held.
+func (h *Holder) HoldsAll() bool { return h != nil && len(h.snapshots) > 0 && !h.live }
 
 // Begins returns the region that begins at a folder, or nil if none does.
 func (h *Holder) Begins(path string) *Region {

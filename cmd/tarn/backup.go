@@ -12,7 +12,6 @@ import (
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/pack"
 	"github.com/tarn-backup/tarn/snapshot"
-	"github.com/tarn-backup/tarn/source"
 )
 
 // backupFlags are the flags of one backup.
@@ -34,12 +33,14 @@ type backupFlags struct {
 	parent string
 	force  bool
 
+	heal        bool
 	dryRun      bool
 	compression string
 	readers     int
 	accessTime  bool
 
 	hold holdFlags
+	torn tornFlags
 }
 
 func newBackup(a *app) *cobra.Command {
@@ -82,10 +83,12 @@ func (b *backupFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&b.time, "time", "", "say that it was made at `TIME` (2006-01-02 15:04:05)")
 	f.StringVar(&b.parent, "parent", "", "compare with snapshot `ID` instead of the last one of the same host and paths")
 	f.BoolVarP(&b.force, "force", "f", false, "compare with none: read all files")
+	f.BoolVar(&b.heal, "heal", false, "read all packs first, and store again what is damaged in them")
 	f.BoolVarP(&b.dryRun, "dry-run", "n", false, "write nothing, say what would be added")
 	f.StringVar(&b.compression, "compression", "default", "off, fast, default, better or max")
 	f.IntVar(&b.readers, "read-concurrency", 0, "read so many files at a time (one per processor)")
 	b.hold.flags(f)
+	b.torn.flags(f)
 	f.BoolVar(&b.accessTime, "with-atime", false, "keep access times, too")
 }
 
@@ -107,7 +110,7 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 		return err
 	}
 	defer r.Close()
-	if err := a.excludes(b, r.dir.Path(), &o); err != nil {
+	if err := a.excludes(b, r.folder(), &o); err != nil {
 		return err
 	}
 	o.Data, o.Meta = r.DataChunker(), r.MetaChunker()
@@ -121,10 +124,20 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 		}
 		defer end()
 	}
-	if b.dryRun {
-		return a.dryRun(ctx, r.Repo, o)
+	torn, err := b.torn.rules()
+	if err != nil {
+		return err
 	}
-	job := &backupJob{app: a, repo: r.Repo, options: o, level: level}
+	a.noteAnchored(append(b.torn.ok.texts(), b.torn.fatal.texts()...))
+	if b.dryRun {
+		return a.dryRun(ctx, r.Repo, o, &torn)
+	}
+	job := &backupJob{app: a, repo: r.Repo, options: o, level: level, torn: torn}
+	if b.heal {
+		if job.absent, err = a.absent(ctx, r.Repo); err != nil {
+			return err
+		}
+	}
 	job.hooks = &hooks{holdFlags: &b.hold, job: job}
 	s, err := job.run(ctx)
 	if err != nil {
@@ -143,10 +156,6 @@ func (b *backupFlags) options() (backup.Options, error) {
 	o.Record = snapshot.Record{Time: time.Now(), Host: b.host, User: userName(), Program: program(), Tags: splitTags(b.tags)}
 	if o.Record.Host == "" {
 		o.Record.Host = hostName()
-	}
-	var err error
-	if b.hold.mode, err = source.ParseMode(b.hold.fsSnapshot); err != nil {
-		return o, fmt.Errorf("--fs-snapshot: %w", err)
 	}
 	o.Capture.Settle = b.hold.settle
 	if b.hold.settle == 0 {
@@ -183,7 +192,7 @@ func (a *app) parent(ctx context.Context, r *repo.Repo, b *backupFlags, o *backu
 			return nil, err
 		}
 		for _, l := range list { // the newest comes last
-			if samePaths(l.Record.Paths, o.Record.Paths) {
+			if samePaths(l.Record.Paths, o.Record.Paths) && !l.Unconfirmed {
 				s = l
 			}
 		}

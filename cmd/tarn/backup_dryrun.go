@@ -86,7 +86,7 @@ func (l *dryLane) BreakAlways(ctx context.Context) error { return ctx.Err() }
 func (l *dryLane) Flush(ctx context.Context) error       { return ctx.Err() }
 
 // dryRun reads everything, and says what a backup would add.
-func (a *app) dryRun(ctx context.Context, r *repo.Repo, o backup.Options) error {
+func (a *app) dryRun(ctx context.Context, r *repo.Repo, o backup.Options, torn *tornRules) error {
 	view, err := r.Refresh(ctx)
 	if err != nil {
 		return err
@@ -96,6 +96,9 @@ func (a *app) dryRun(ctx context.Context, r *repo.Repo, o backup.Options) error 
 	stop := a.showProgress(func() doing { return doingOf(progress) })
 	rec, err := backup.Run(ctx, store, o, progress)
 	stop()
+	if err == nil {
+		err = torn.judge(rec)
+	}
 	if err != nil {
 		return err
 	}

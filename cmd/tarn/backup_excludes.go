@@ -26,11 +26,12 @@ func (a *app) excludes(b *backupFlags, repository string, o *backup.Options) err
 	if err != nil {
 		return err
 	}
-	for _, p := range anchored(rules.Patterns()) {
-		a.notef("note: the pattern %s matches from the root only; write **/%s to match it anywhere", a.stderr.name(p), a.stderr.name(p))
-	}
+	a.noteAnchored(rules.Patterns())
 	e := &exclusion{rules: rules, repository: map[string]bool{}}
 	for _, source := range o.Paths {
+		if repository == "" { // on another machine
+			break
+		}
 		at, inside, err := within(source, repository)
 		if err != nil {
 			return err

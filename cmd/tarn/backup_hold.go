@@ -16,14 +16,13 @@ import (
 
 // holdFlags say how the source is held still.
 type holdFlags struct {
-	fsSnapshot               string
+	modes                    snapshotModes
 	settle                   time.Duration
 	before, after, onFailure string
-	mode                     source.Mode
 }
 
 func (h *holdFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&h.fsSnapshot, "fs-snapshot", "auto", "read from file system snapshots (Btrfs, ZFS, LVM): off, auto, on or required")
+	f.Var(&h.modes, "fs-snapshot", "read from file system snapshots (Btrfs, ZFS, LVM): off, auto, on or required; FOLDER=`MODE` for a folder")
 	f.DurationVar(&h.settle, "settle-time", 30*time.Second, "wait so long in all for files that are in use")
 	f.StringVar(&h.before, "before", "", "run `COMMAND` before the source is held still; no backup if it fails")
 	f.StringVar(&h.after, "after", "", "run `COMMAND` when the source is held still, or else when it was read; always")
@@ -46,7 +45,7 @@ func (k *hooks) hold(ctx context.Context, w *repo.Writer, r *repo.Repo) (*source
 		}
 	}
 	k.begun = true
-	o := source.HoldOptions{Mode: k.mode, Repository: r.Config().Repo.String()[:8], Session: w.Session().String()}
+	o := source.HoldOptions{Mode: k.modes.all, Below: k.modes.below, Repository: r.Config().Repo.String()[:8], Session: w.Session().String()}
 	h, err := source.Hold(ctx, k.job.options.Paths, o)
 	if err != nil {
 		return nil, err
@@ -63,7 +62,7 @@ func (k *hooks) hold(ctx context.Context, w *repo.Writer, r *repo.Repo) (*source
 	if held {
 		k.clean(ctx, o)
 	}
-	if held && len(h.Missed()) == 0 {
+	if h.HoldsAll() {
 		k.end(ctx)
 	}
 	return h, nil
@@ -138,7 +137,6 @@ func (k *hooks) read(ctx context.Context, w *repo.Writer, r *repo.Repo, fn func(
 		if err != nil {
 			return err
 		}
-		k.job.missed = h.Missed()
 	}
 	return fn()
 }
@@ -153,11 +151,9 @@ func (j *backupJob) released(err error) {
 
 // asAsked gives the exit code for a backup that is good, but was not made as it was asked for.
 func (j *backupJob) asAsked() error {
-	if j.hooks.mode == source.On && len(j.missed) > 0 {
-		for _, m := range j.options.Held.Mounts() {
-			if m.Method == "live" {
-				j.warnf("%s was not read from a file system snapshot: %s", m.Point, m.Reason)
-			}
+	if missed := j.options.Held.Missed(); len(missed) > 0 {
+		for _, m := range missed {
+			j.warnf("%s was not read from a file system snapshot: %s", m.Point, m.Reason)
 		}
 		return errTold(exitNoSnapshot)
 	}

@@ -49,7 +49,14 @@ func (a *app) savedText(s saved) string {
 		if r.Stats.Files == 0 {
 			return text
 		}
-		return text + ", " + a.stdout.green("every file whole")
+		if isExact(r) {
+			return text + ", " + a.stdout.green("everything as it was at one moment")
+		}
+		text += ", " + a.stdout.green("every file whole")
+		if n := problemsOf(r, snapshot.ProblemTornOK); n > 0 {
+			text += fmt.Sprintf(", but for %s torn that does not matter", count(n))
+		}
+		return text
 	}
 	return text + ", " + a.stdout.red("but not all is whole: "+healthText(r))
 }
@@ -80,6 +87,8 @@ func problemGroups() []problemGroup {
 		{snapshot.ProblemCarry, "file could not be read; the last snapshot's version stands in its place:",
 			"files could not be read; the last snapshot's versions stand in their place:", readable, false},
 		{snapshot.ProblemAttr, "path was saved, but not all of its metadata could be read:", "paths were saved, but not all of their metadata could be read:", "", false},
+		{snapshot.ProblemTornOK, "file changed while it was read and may be torn, which --torn-ok allows:",
+			"files changed while they were read and may be torn, which --torn-ok allows:", "", true},
 		{snapshot.ProblemAppend, "file grew while it was read; what it held at first is saved:", "files grew while they were read; what they held at first is saved:", "", true},
 	}
 }

@@ -172,7 +172,7 @@ func (a *app) catTree(ctx context.Context, r *repo.Repo, selector string, c crit
 		if err != nil {
 			return err
 		}
-		a.printEntry(e.Name, &e, &lsFlags{long: true})
+		a.printEntry(e.Name, &e, entryClass{}, &lsFlags{long: true})
 	}
 	return nil
 }

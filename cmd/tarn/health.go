@@ -17,10 +17,34 @@ func problemsOf(r *snapshot.Record, kind snapshot.ProblemKind) (n uint64) {
 	return n
 }
 
-// isWhole reports whether a snapshot has every file as it was at one moment. Files that grew at their end while they were read count as
-// whole: what is stored is what they held.
+// isWhole reports whether a snapshot has every file as it was at one moment, but for those of which the user said that it does not matter.
+// Files that grew at their end while they were read count as whole: what is stored is what they held.
 func isWhole(r *snapshot.Record) bool {
-	return r.Capture.Torn == 0 && r.Capture.Carried == 0 && problemsOf(r, snapshot.Unreadable) == 0
+	return tornOf(r) == 0 && r.Capture.Carried == 0 && problemsOf(r, snapshot.Unreadable) == 0
+}
+
+// tornOf counts the torn files that matter.
+func tornOf(r *snapshot.Record) uint64 {
+	return r.Capture.Torn - min(r.Capture.Torn, problemsOf(r, snapshot.ProblemTornOK))
+}
+
+// isExact reports whether all that a snapshot has, names and contents, is of one moment: all of it was read from one file system snapshot, and
+// no file had to be captured by itself.
+func isExact(r *snapshot.Record) bool {
+	if !isWhole(r) || r.Partial || len(r.Mounts) == 0 || r.Capture.Torn+r.Capture.Appended > 0 {
+		return false
+	}
+	for _, m := range r.Mounts {
+		if m.Method == "live" || m.Reason != r.Mounts[0].Reason { // the reason names what was held
+			return false
+		}
+	}
+	for i, n := range r.Capture.Methods {
+		if m := snapshot.Method(i); n > 0 && m != snapshot.MethodSnapshot && m != snapshot.MethodNone {
+			return false
+		}
+	}
+	return true
 }
 
 // healthText says in a word or two how far a snapshot can be trusted.
@@ -29,23 +53,37 @@ func healthText(r *snapshot.Record) string {
 	for _, p := range []struct {
 		n    uint64
 		word string
-	}{{r.Capture.Torn, "torn"}, {r.Capture.Carried, "carried"}, {problemsOf(r, snapshot.Unreadable), "unreadable"}} {
+	}{{tornOf(r), "torn"}, {r.Capture.Carried, "carried"}, {problemsOf(r, snapshot.Unreadable), "unreadable"}} {
 		if p.n > 0 {
 			parts = append(parts, count(p.n)+" "+p.word)
 		}
 	}
+	if n := problemsOf(r, snapshot.ProblemTornOK); n > 0 {
+		parts = append(parts, count(n)+" torn ok")
+	}
 	if r.Partial {
 		parts = append(parts, "partial")
 	}
-	if len(parts) == 0 {
+	switch {
+	case isExact(r):
+		return "exact"
+	case len(parts) == 0:
 		return "whole"
 	}
 	return strings.Join(parts, ", ")
 }
 
+// stateText says how far a snapshot can be trusted, and whether it was confirmed at all.
+func stateText(s saved) string {
+	if s.Unconfirmed {
+		return "unconfirmed, " + healthText(s.Record)
+	}
+	return healthText(s.Record)
+}
+
 // problemKindText is a word for programs.
 func problemKindText(k snapshot.ProblemKind) string {
-	names := [...]string{"unknown", "unreadable", "torn", "carried", "attributes", "appended"}
+	names := [...]string{"unknown", "unreadable", "torn", "carried", "attributes", "appended", "torn-ok"}
 	if int(k) < len(names) {
 		return names[k]
 	}

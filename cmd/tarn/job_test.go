@@ -48,6 +48,7 @@ func (e *evictor) Put(ctx context.Context, name string, data []byte) error {
 
 func newJob(t *testing.T, s storage.Storage) *backupJob {
 	t.Helper()
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	a := &app{quiet: true}
 	a.stderr = stream{Writer: bufio.NewWriter(io.Discard)}
 	kdf := seal.KDF{MemoryKiB: 8 << 10, Passes: 1, Lanes: 1}
@@ -62,7 +63,7 @@ func newJob(t *testing.T, s storage.Storage) *backupJob {
 	o := backup.Options{Paths: []string{src}, Data: r.DataChunker(), Meta: r.MetaChunker(),
 		Record: snapshot.Record{Time: time.Now(), Host: "h", User: "u", Paths: []string{src}}}
 	j := &backupJob{app: a, repo: r, options: o}
-	j.hooks = &hooks{holdFlags: &holdFlags{mode: source.Off}, job: j}
+	j.hooks = &hooks{holdFlags: &holdFlags{modes: snapshotModes{all: source.Off}}, job: j}
 	return j
 }
 

@@ -68,8 +68,10 @@ type snapshotLine struct {
 	Excludes []string  `json:"excludes,omitempty"`
 	Parent   string    `json:"parent,omitempty"`
 	Partial  bool      `json:"partial,omitempty"`
+	Unsure   bool      `json:"unconfirmed,omitempty"`
 	Program  string    `json:"program"`
-	Whole    bool      `json:"whole"` // every file is whole, and none is missing
+	Whole    bool      `json:"whole"`           // every file is whole, and none is missing
+	Exact    bool      `json:"exact,omitempty"` // and all of it is of one moment
 	statsLine
 }
 
@@ -90,6 +92,7 @@ type statsLine struct {
 	FilesWhole uint64 `json:"files_whole"`
 	Appended   uint64 `json:"files_appended"`
 	Torn       uint64 `json:"files_torn"`
+	TornOK     uint64 `json:"files_torn_ok,omitempty"` // of these
 	Carried    uint64 `json:"files_carried"`
 	Unreadable uint64 `json:"unreadable"`
 }
@@ -98,14 +101,15 @@ func statsLineOf(r *snapshot.Record) statsLine {
 	s, c := &r.Stats, &r.Capture
 	return statsLine{Files: s.Files, Folders: s.Folders, Others: s.Others, New: s.New, Changed: s.Changed, Unchanged: s.Unchanged,
 		Vanished: s.Vanished, Bytes: s.Bytes, Read: s.Read, Added: s.Added, Stored: s.Stored, Blobs: s.Blobs, DurationMS: s.DurationMS,
-		FilesWhole: c.Whole, Appended: c.Appended, Torn: c.Torn, Carried: c.Carried, Unreadable: problemsOf(r, snapshot.Unreadable)}
+		FilesWhole: c.Whole, Appended: c.Appended, Torn: c.Torn,
+		TornOK: problemsOf(r, snapshot.ProblemTornOK), Carried: c.Carried, Unreadable: problemsOf(r, snapshot.Unreadable)}
 }
 
 func snapshotLineOf(s saved) snapshotLine {
 	r := s.Record
 	l := snapshotLine{Type: "snapshot", ID: s.Name.String(), Short: s.Name.Short(), Time: r.Time, End: r.End, Host: r.Host, User: r.User,
-		Paths: append([]string{}, r.Paths...), Tags: append([]string{}, r.Tags...), Excludes: r.Excludes, Partial: r.Partial, Program: r.Program,
-		Whole: isWhole(r), statsLine: statsLineOf(r)}
+		Paths: append([]string{}, r.Paths...), Tags: append([]string{}, r.Tags...), Excludes: r.Excludes, Partial: r.Partial, Unsure: s.Unconfirmed, Program: r.Program,
+		Whole: isWhole(r), Exact: isExact(r), statsLine: statsLineOf(r)}
 	if !r.Parent.IsZero() {
 		l.Parent = r.Parent.String()
 	}

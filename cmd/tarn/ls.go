@@ -25,6 +25,7 @@ type entryLine struct {
 	Group   string    `json:"group,omitempty"`
 	ModTime time.Time `json:"mtime"`
 	State   string    `json:"state"`
+	Method  string    `json:"method,omitempty"` // how its content was held still, where that is known
 	Target  string    `json:"target,omitempty"`
 }
 
@@ -39,8 +40,9 @@ func newLs(a *app) *cobra.Command {
 		Use: "ls ID[:PATH]", Short: "List what a snapshot has", Args: argsBetween(1, 1),
 		Long: `List a folder of a snapshot, or with --recursive all below it. Without a path these are the paths that were saved.
 
-The long form has mode, owner, size, time and name. Files that are not known to be whole have a word in front of the name: torn,
-appended (saved up to where it ended at first) or carried (from an older snapshot).`,
+The long form has mode, owner, size, time, class and name. The class of a whole file says how it was held still while it was
+read: snapshot (of the file system), lease, reflink (a clone), locked (SQLite's locks), stable (two looks), unproven (two looks, where they
+prove nothing), or just whole. Others are torn, appended (saved up to where it ended at first) or carried (from an older snapshot).`,
 		Example: `  tarn ls latest
   tarn ls latest:/home/me -l
   tarn ls 1a2b3c4d --recursive --json`,
@@ -79,27 +81,34 @@ func (a *app) ls(ctx context.Context, l snapshot.Loader, s saved, path string, f
 		if err != nil {
 			return err
 		}
+		how := methodsAt(ctx, l, s.Record, p)
 		if n.Type != snapshot.Dir || path == "" {
-			a.printEntry(p, &n, flags)
+			a.printEntry(p, &n, entryClass{how.self, how.ok}, flags)
 		}
 		if n.Type == snapshot.Dir {
-			if err := a.lsBelow(ctx, l, strings.TrimSuffix(p, "/")+"/", n, flags); err != nil {
-				return err
-			}
+			err = a.lsBelow(ctx, l, strings.TrimSuffix(p, "/")+"/", n, how, flags)
+		}
+		how.close()
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // lsBelow lists what is below a folder. A part of the tree that can't be read does not hide the rest.
-func (a *app) lsBelow(ctx context.Context, l snapshot.Loader, prefix string, dir snapshot.Node, flags *lsFlags) error {
+func (a *app) lsBelow(ctx context.Context, l snapshot.Loader, prefix string, dir snapshot.Node, how *methods, flags *lsFlags) error {
 	var damaged error
 	err := snapshot.Walk(ctx, l, dir, func(p string, n *snapshot.Node, err error) error {
 		if err != nil {
 			damaged = errors.Join(damaged, fmt.Errorf("%s: %w", prefix+p, err))
 			return nil
 		}
-		a.printEntry(prefix+p, n, flags)
+		class := entryClass{}
+		if flags.long || a.json {
+			class.method, class.known = how.of(p)
+		}
+		a.printEntry(prefix+p, n, class, flags)
 		if n.Type == snapshot.Dir && !flags.recursive {
 			return snapshot.SkipDir
 		}
@@ -108,10 +117,14 @@ func (a *app) lsBelow(ctx context.Context, l snapshot.Loader, prefix string, dir
 	return errors.Join(err, damaged)
 }
 
-func (a *app) printEntry(path string, n *snapshot.Node, flags *lsFlags) {
+func (a *app) printEntry(path string, n *snapshot.Node, class entryClass, flags *lsFlags) {
 	if a.json {
-		a.emit(entryLine{Type: "entry", Kind: n.Type.String(), rawPath: rawPathOf(path), Size: n.Size, Mode: fmt.Sprintf("%04o", n.Mode), UID: n.UID,
-			GID: n.GID, User: n.User, Group: n.Group, ModTime: n.ModTime.Time(), State: n.State.String(), Target: n.Target})
+		l := entryLine{Type: "entry", Kind: n.Type.String(), rawPath: rawPathOf(path), Size: n.Size, Mode: fmt.Sprintf("%04o", n.Mode), UID: n.UID,
+			GID: n.GID, User: n.User, Group: n.Group, ModTime: n.ModTime.Time(), State: n.State.String(), Target: n.Target}
+		if n.Type == snapshot.File && class.known {
+			l.Method = class.method.String()
+		}
+		a.emit(l)
 		return
 	}
 	s := &a.stdout
@@ -123,9 +136,6 @@ func (a *app) printEntry(path string, n *snapshot.Node, flags *lsFlags) {
 	if n.Type == snapshot.Symlink {
 		text += " -> " + s.name(n.Target)
 	}
-	if n.State != snapshot.Whole {
-		text = s.red(n.State.String()) + " " + text
-	}
 	size := bytesText(n.Size)
 	switch n.Type {
 	case snapshot.File:
@@ -134,7 +144,11 @@ func (a *app) printEntry(path string, n *snapshot.Node, flags *lsFlags) {
 	default:
 		size = "-"
 	}
-	a.outf("%s  %-17s  %8s  %s  %s\n", modeText(n), ownerText(s, n), size, timeText(n.ModTime.Time()), text)
+	word := fmt.Sprintf("%-8s", class.text(n))
+	if n.State == snapshot.Torn || n.State == snapshot.Carried {
+		word = s.red(word)
+	}
+	a.outf("%s  %-17s  %8s  %s  %s  %s\n", modeText(n), ownerText(s, n), size, timeText(n.ModTime.Time()), word, text)
 }
 
 // modeText is a mode as ls shows it.

@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the files in testdata: each is a flow, typed as a user types it.
 func TestScripts(t *testing.T) {
+	far := &farServers{t: t}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
@@ -41,6 +42,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": cmdCode, "age": cmdAge, "tmpfs": cmdTmpfs, "capture": cmdCapture, "interrupt": cmdInterrupt,
+			"serve": far.serve,
 		},
 	})
 }

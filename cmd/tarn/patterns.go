@@ -90,6 +90,13 @@ func anchored(patterns []string) (found []string) {
 	return found
 }
 
+// noteAnchored tells of patterns that may match less than they were meant to.
+func (a *app) noteAnchored(patterns []string) {
+	for _, p := range anchored(patterns) {
+		a.notef("note: the pattern %s matches from the root only; write **/%s to match it anywhere", a.stderr.name(p), a.stderr.name(p))
+	}
+}
+
 // texts returns the patterns that stand on the command line itself.
 func (f *patternFlags) texts() (list []string) {
 	for _, g := range f.given {

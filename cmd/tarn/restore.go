@@ -28,6 +28,7 @@ type restoreFlags struct {
 	verify             bool
 	dryRun             bool
 	sync               bool
+	whole              bool
 }
 
 func newRestore(a *app) *cobra.Command {
@@ -43,6 +44,7 @@ what differs in size or time, never keeps it. --delete removes from the target w
 Patterns are those of "tarn backup --help"; their paths begin at what is restored.`,
 		Example: `  tarn restore latest --target /somewhere
   tarn restore latest:/home/me/Photos --target ~/Photos --overwrite if-changed
+  tarn restore latest:/home/me --target /somewhere --whole
   tarn restore 1a2b3c4d --target /tmp/x --include '*.jpg' --exclude '/home/*/.cache'
   tarn restore latest --target / --include /etc --overwrite if-changed --dry-run --verbose`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.restore(cmd.Context(), flags, args[0]) },
@@ -67,6 +69,7 @@ func (r *restoreFlags) flags(f *pflag.FlagSet) {
 	f.Lookup("sparse").NoOptDefVal = "always"
 	f.StringVar(&r.owner, "owner", "numeric", "restore owners: numeric, names or never")
 	f.BoolVar(&r.noXattrs, "no-xattrs", false, "leave extended attributes and ACLs out")
+	f.BoolVar(&r.whole, "whole", false, "in the place of each torn file take its newest whole version from older snapshots")
 	f.BoolVar(&r.verify, "verify", false, "read everything back and compare it")
 	f.BoolVarP(&r.dryRun, "dry-run", "n", false, "write nothing, say what would be done")
 	f.BoolVar(&r.sync, "sync", false, "return only when everything is on stable storage")
@@ -144,9 +147,7 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags, selector string)
 	if err != nil {
 		return err
 	}
-	for _, p := range append(anchored(flags.includes.texts()), anchored(flags.excludes.texts())...) {
-		a.notef("note: the pattern %s matches from the root only; write **/%s to match it anywhere", a.stderr.name(p), a.stderr.name(p))
-	}
+	a.noteAnchored(append(flags.includes.texts(), flags.excludes.texts()...))
 	r, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -163,11 +164,23 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags, selector string)
 	a.notef("restoring snapshot %s of %s to %s", s.Name.Short(), timeText(s.Record.Time), a.stderr.name(flags.target))
 	o.Sum = func(plain []byte) blob.ID { return r.ID(blob.Data, plain) }
 	report := &restoreReport{app: a, dryRun: o.DryRun, begin: time.Now()}
+	var loader snapshot.Loader = r.Repo
+	if flags.whole {
+		w, err := a.wholesFor(ctx, r.Repo, s, o.Filter)
+		if err == nil {
+			node, err = w.replace(ctx, path, node)
+		}
+		if err != nil {
+			return err
+		}
+		loader = w
+		defer w.tell()
+	}
 	if strings.Trim(path, "/") == "" && o.Filter == nil {
 		report.endFiles, report.endBytes = s.Record.Stats.Files, s.Record.Stats.Bytes
 	}
 	stop := a.showProgress(report.doing)
-	sum, err := restore.Run(ctx, r.Repo, node, flags.target, o, report)
+	sum, err := restore.Run(ctx, loader, node, flags.target, o, report)
 	stop()
 	return a.restoreDone(ctx, flags, report, sum, err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -113,7 +112,7 @@ func (a *app) restoreDone(ctx context.Context, flags *restoreFlags, r *restoreRe
 			"the same command with --overwrite if-changed goes on")
 	}
 	if err != nil && !errors.Is(err, restore.ErrIncomplete) {
-		if flags.overwrite == "" && sum.Files+sum.Folders+sum.Others == 0 && hasEntries(flags.target) {
+		if errors.Is(err, restore.ErrNotEmpty) {
 			return withHint(err, "name an empty folder, or add --overwrite if-changed, always or never")
 		}
 		return err
@@ -125,17 +124,11 @@ func (a *app) restoreDone(ctx context.Context, flags *restoreFlags, r *restoreRe
 		return nil
 	}
 	a.printRestored(flags, r, &sum)
-	a.printRestoreTrouble(&sum)
+	a.printRestoreTrouble(flags, &sum)
 	if err != nil {
 		return errTold(exitFailed)
 	}
 	return nil
-}
-
-// hasEntries reports whether a folder has something in it.
-func hasEntries(path string) bool {
-	entries, err := os.ReadDir(path)
-	return err == nil && len(entries) > 0
 }
 
 func restoreSummaryOf(flags *restoreFlags, r *restoreReport, sum *restore.Summary) restoreSummaryLine {
@@ -170,13 +163,14 @@ func (a *app) printRestored(flags *restoreFlags, r *restoreReport, sum *restore.
 		}
 	}
 	a.outf("%s; took %s\n", text, tookText(time.Since(r.begin)))
-	if sum.Failed.Count == 0 && len(sum.Lost) == 0 && len(sum.Doubtful) == 0 && !flags.dryRun {
+	doubtful := sum.Doubtful[snapshot.Torn].Count + sum.Doubtful[snapshot.Carried].Count
+	if sum.Failed.Count == 0 && len(sum.Lost) == 0 && doubtful == 0 && !flags.dryRun {
 		a.outf("%s\n", a.stdout.green("everything is as the snapshot has it"))
 	}
 }
 
 // printRestoreTrouble names what is not as it was.
-func (a *app) printRestoreTrouble(sum *restore.Summary) {
+func (a *app) printRestoreTrouble(flags *restoreFlags, sum *restore.Summary) {
 	a.printTally(sum.Failed, "could not be restored:")
 	if slices.ContainsFunc(sum.Failed.Examples, func(e restore.Example) bool { return isDamage(e.Err) }) {
 		a.sayf("hint: \"tarn check --read-data\" says what is damaged; an older snapshot may have these paths whole\n")
@@ -190,7 +184,13 @@ func (a *app) printRestoreTrouble(sum *restore.Summary) {
 		a.printTally(sum.Lost[aspect], fmt.Sprintf("restored without %s:", lostText(aspect)))
 	}
 	for _, state := range []snapshot.State{snapshot.Torn, snapshot.Carried, snapshot.Appended} {
+		if state == snapshot.Appended && !a.verbose {
+			continue // a log that grew is no fault
+		}
 		a.printTally(sum.Doubtful[state], "restored as the snapshot has it, where it is marked "+state.String()+":")
+	}
+	if sum.Doubtful[snapshot.Torn].Count > 0 && !flags.whole {
+		a.sayf("hint: --whole takes the newest whole version of each torn file from older snapshots\n")
 	}
 }
 

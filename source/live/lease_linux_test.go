@@ -315,7 +315,7 @@ func TestStopFromKeyboard(t *testing.T) {
 		p.tell("finish")
 		if got := p.hear(); got == "lease false" {
 			break
-		} else if got != "stable false" || rounds > 10000 {
+		} else if got != "stable false" || rounds > 1_000_000 {
 			t.Fatalf("after being continued: %s", got)
 		}
 	}

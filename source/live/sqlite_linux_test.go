@@ -105,27 +105,32 @@ func python(t *testing.T, program string, args ...string) *part {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p := &part{t: t, cmd: cmd, in: in, out: bufio.NewReader(out)}
 	t.Cleanup(func() {
 		in.Close()
-		if err := cmd.Wait(); err != nil && !strings.Contains(err.Error(), "killed") {
+		if p.killed {
+			return
+		}
+		if err := cmd.Wait(); err != nil {
 			t.Errorf("python: %v", err)
 		}
 	})
-	p := &part{t: t, cmd: cmd, in: in, out: bufio.NewReader(out)}
 	if line := p.hear(); line != "ready" {
 		t.Fatalf("python said %q", line)
 	}
 	return p
 }
 
-// kill ends a program as a power cut does.
+// kill ends a program as a power cut does. When it returns, the program has no file open any more: the end of its output would
+// not prove that.
 func (p *part) kill() {
 	p.t.Helper()
+	p.killed = true
 	if err := p.cmd.Process.Kill(); err != nil {
 		p.t.Fatal(err)
 	}
-	if _, err := io.Copy(io.Discard, p.out); err != nil { // until it is gone
-		p.t.Fatal(err)
+	if err := p.cmd.Wait(); err == nil {
+		p.t.Fatal("it ended by itself")
 	}
 }
 
@@ -214,9 +219,9 @@ func TestSQLiteAtWork(t *testing.T) {
 			dirfd := openDir(t, dir)
 			work := python(t, transfers, filepath.Join(dir, "db"), k.journal, k.locking, "work")
 			c := newCapturer(t, live.Options{Settle: time.Hour, Reread: 1 << 40})
-			whole := 0
+			whole, torn := 0, 0
 			var spans []time.Duration
-			for i := range k.count {
+			for i := 0; whole < k.count && torn <= tornMax(k.count, k.locking); i++ {
 				said, r, names, span := captureSet(t, c, dirfd, live.Second, auditor)
 				spans = append(spans, span)
 				switch {
@@ -229,6 +234,9 @@ func TestSQLiteAtWork(t *testing.T) {
 					whole++
 				case r.Reason == "":
 					t.Errorf("%+v without a reason", r)
+				default:
+					torn++
+					t.Logf("not whole, and marked so: %s", r.Reason)
 				}
 				if i%3 != 0 {
 					continue
@@ -244,10 +252,10 @@ func TestSQLiteAtWork(t *testing.T) {
 			}
 			work.in.Close()
 			slices.Sort(spans)
-			t.Logf("%d of %d whole, opened in %v, %v at most; %s", whole, k.count,
+			t.Logf("%d of %d whole, opened in %v, %v at most; %s", whole, whole+torn,
 				spans[len(spans)/2].Round(time.Microsecond), spans[len(spans)-1].Round(time.Microsecond), work.hear())
 			if whole < k.count {
-				t.Errorf("%d of %d were not whole", k.count-whole, k.count)
+				t.Errorf("%d of %d were not whole", torn, whole+torn)
 			}
 		})
 	}
@@ -255,6 +263,16 @@ func TestSQLiteAtWork(t *testing.T) {
 	if wrong == 0 && !t.Skipped() && os.Geteuid() == 0 {
 		t.Error("no copy without locks was wrong: this test proves nothing")
 	}
+}
+
+// tornMax is how many captures may be marked torn until count are whole. A copy that is marked is no error, one that is called whole and isn't
+// is; but who marks too much is of no use. Under SQLite's locks a reader gets his turn. A database whose lock is never free is cloned
+// between two looks, and on a busy machine the writer often comes in between.
+func tornMax(count int, locking string) int {
+	if locking == "exclusive" {
+		return count
+	}
+	return count / 20
 }
 
 // copyNaively copies a database as cp does.

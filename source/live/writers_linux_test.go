@@ -320,10 +320,11 @@ func startRole(t *testing.T, role string) *part {
 
 // part is this program in another role.
 type part struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
+	t      *testing.T
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *bufio.Reader
+	killed bool
 }
 
 // hear waits for a line.
