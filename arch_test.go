@@ -72,6 +72,10 @@ var edges = map[string]map[string]string{
 	"testing/servers":             {},
 	"testing/servers/cmd/far":     {"testing/servers": "a server as a program"},
 	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},
+	"testing/simulate": {
+		"blob": "promises are about blobs", "forget": "a client forgets", "index": "the oracle reads indexes", "repo": "clients write",
+		"repo/check": "the last word", "repo/pack": "the oracle reads packs", "repo/prune": "clients prune", "repo/storage": "stands between",
+		"repo/storage/crash": "the disk", "snapshot": "clients make trees"},
 	"testing/torture":             {},
 	"testing/hostile":             {},
 	"testing/torture/cmd/torture": {"testing/torture": "the tree as a program"},

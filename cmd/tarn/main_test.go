@@ -32,6 +32,9 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
+			case "mkfs.ext4":
+				_, err := exec.LookPath("mkfs.ext4")
+				return err == nil, nil
 			case "root":
 				return os.Geteuid() == 0, nil
 			case "setpriv":
@@ -41,7 +44,7 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": cmdCode, "age": cmdAge, "tmpfs": cmdTmpfs, "capture": cmdCapture, "interrupt": cmdInterrupt,
+			"code": cmdCode, "age": cmdAge, "tmpfs": cmdTmpfs, "ext4": cmdExt4, "capture": cmdCapture, "interrupt": cmdInterrupt,
 			"serve": far.serve,
 		},
 	})
@@ -79,6 +82,16 @@ func cmdTmpfs(ts *testscript.TestScript, neg bool, args []string) {
 	path := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(path, 0o755))
 	ts.Check(ts.Exec("mount", "-t", "tmpfs", "-o", "size="+args[1], "tmpfs", path))
+	ts.Defer(func() { exec.Command("umount", path).Run() })
+}
+
+// cmdExt4 mounts a new ext4 of a size from a loop device: ext4 folder 64m
+func cmdExt4(ts *testscript.TestScript, neg bool, args []string) {
+	path := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(path, 0o755))
+	ts.Check(ts.Exec("truncate", "-s", args[1], path+".img"))
+	ts.Check(ts.Exec("mkfs.ext4", "-q", "-m", "0", path+".img"))
+	ts.Check(ts.Exec("mount", "-o", "loop", path+".img", path))
 	ts.Defer(func() { exec.Command("umount", path).Run() })
 }
 

@@ -330,7 +330,7 @@ func (p *PacksPlan) mend(ctx context.Context, w *repo.Writer) error {
 	if len(trash) == 0 {
 		return nil
 	}
-	if err := p.proveCopies(ctx); err != nil {
+	if err := errors.Join(p.proveCopies(ctx), p.repo.KeyStands(ctx)); err != nil {
 		return err
 	}
 	return p.repo.PutTrash(ctx, trash)

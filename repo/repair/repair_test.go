@@ -18,6 +18,7 @@ import (
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/repair"
 	"github.com/tarn-backup/tarn/repo/storage"
+	"github.com/tarn-backup/tarn/repo/storage/crash"
 	"github.com/tarn-backup/tarn/repo/storage/faulty"
 	"github.com/tarn-backup/tarn/repo/storage/memory"
 	"github.com/tarn-backup/tarn/snapshot"
@@ -651,4 +652,54 @@ func TestEveryFlipAndCut(t *testing.T) {
 		}
 	}
 	t.Logf("%d damages", cases)
+}
+
+// TestPowerCuts cuts the power at every step of every operation of the repairs, with nothing, all and seeded parts of what was not synced kept: what
+// could be read is still there, and the repairs run to their end.
+func TestPowerCuts(t *testing.T) {
+	seeds := 1
+	if os.Getenv("TARN_SOAK") != "" {
+		seeds = 64
+	}
+	cuts, states := 0, 0
+	for _, what := range []string{"index", "blob"} {
+		start := broken(t)[what]
+		before := contents(open(t, start))
+		var s *crash.Store
+		active := false
+		s = crash.New(crash.Options{Step: func(step crash.Step) {
+			if !active {
+				return
+			}
+			cuts++
+			for i := range seeds + 2 {
+				mode := crash.KeepSome
+				if i < 2 {
+					mode = []crash.Keep{crash.KeepNothing, crash.KeepEverything}[i]
+				}
+				states++
+				clone := s.CrashClone(rand.New(rand.NewPCG(uint64(cuts), uint64(i))), mode)
+				at := fmt.Sprintf("%s, %v, state %d", what, step, i)
+				notLess(t, at, before, contents(open(t, clone)))
+				evict(t, clone)
+				if err := mendAll(t.Context(), open(t, clone), repair.PacksOptions{}); err != nil {
+					t.Errorf("%s: again: %v", at, err)
+				}
+				notLess(t, at+", again", before, contents(open(t, clone)))
+			}
+		}})
+		for name, data := range objects(t, start, "") {
+			put(t, s, name, data)
+		}
+		r := open(t, s)
+		active = true
+		if err := mendAll(t.Context(), r, repair.PacksOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		active = false
+	}
+	t.Logf("%d cuts, %d disk states", cuts, states)
+	if cuts < 40 {
+		t.Errorf("only %d cuts", cuts)
+	}
 }

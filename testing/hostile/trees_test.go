@@ -82,7 +82,7 @@ func treeCases() map[string]treeCase {
 		"escape codes":                 {named("\x1b]0;title\x07\x1b[2J"), ""},
 		"size without content":         {content(10, 0, func(*maker) []snapshot.Element { return nil }), "size is 10"},
 		"sizes that pass 2^64":         {content(8, 0, func(*maker) []snapshot.Element { return zeros(1<<62, 1<<62, 1<<62, 1<<62, 8) }), "size is 8"},
-		"a file of 2^62 zeros":         {endless, "too large"},
+		"a file of 2^62 zeros":         {hole, "too large"},
 		"a chunk that is longer":       {content(20, 0, func(m *maker) []snapshot.Element { return m.chunk("short", 20) }), "5 bytes"},
 		"a chunk that is shorter":      {content(2, 0, func(m *maker) []snapshot.Element { return m.chunk("short", 2) }), "5 bytes"},
 		"a chunk that is nowhere":      {content(5, 0, func(*maker) []snapshot.Element { return missing(5) }), "not in the repository"},
@@ -124,8 +124,8 @@ func missing(length uint64) []snapshot.Element {
 	return []snapshot.Element{{ID: blob.ID{1, 2, 3}, Length: length}}
 }
 
-// endless is a file that is one hole.
-func endless(m *maker) *snapshot.Node {
+// hole is a file that is one hole.
+func hole(m *maker) *snapshot.Node {
 	n := file("f")
 	n.Sparse, n.Size, n.Content.Elements = true, 1<<62, zeros(1<<62)
 	return m.dir("", n)

@@ -242,3 +242,13 @@ func write(t TB, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// PID is the process that runs, or 0.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}

@@ -157,6 +157,9 @@ func (s *Store) get(ctx context.Context, name string, off, n int64) (io.ReadClos
 		if err == nil {
 			return web.Answer(r, name, info.Size, header.Get("Content-Range") != "", off, n)
 		}
+		if errors.Is(err, io.ErrUnexpectedEOF) { // of the answer that says why not; that of an object is another matter
+			return nil, errors.New("the connection was cut")
+		}
 		if code(err) != minio.InvalidRange && status(err) != http.StatusRequestedRangeNotSatisfiable {
 			return nil, err
 		}
