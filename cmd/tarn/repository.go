@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime/debug"
 
 	"github.com/tarn-backup/tarn/repo"
@@ -44,7 +45,7 @@ type opened struct {
 	cache *cache.Dir // nil if there is none
 }
 
-// Close lets go of the storage. The local index goes with the process: what a mount still serves when it ends may look into it.
+// Close lets go of the storage. The local index cache goes with the process: what a mount still serves when it ends may look into it.
 func (o *opened) Close() {
 	if o.cache != nil {
 		_ = o.cache.Close() // one that stays too large is told of by tarn cache
@@ -90,8 +91,8 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 	o := &opened{place: l, store: s}
 	options := repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10)}
 	if use == useCache {
-		options.IndexCache = func(id seal.RepoID) string { return a.indexCache(id.String()) }
-		options.IndexCacheFailed = func(err error) { a.detailf("no cache: %v", err) }
+		options.IndexCache = a.indexCache
+		options.IndexCacheFailed = func(err error) { a.detailf("going on without the local cache: %v", err) }
 	}
 	if l.kind != kindFolder {
 		options.Far = func(id seal.RepoID) repo.Far {
@@ -109,6 +110,19 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 		return nil, fmt.Errorf("%s: %w", l.text, err)
 	}
 	return o, nil
+}
+
+// indexCache is the folder where this machine keeps what the packs of a repository hold, or "".
+func (a *app) indexCache(id seal.RepoID) string {
+	if a.cache.off {
+		return ""
+	}
+	folder, err := a.cache.folder()
+	if err != nil {
+		a.detailf("going on without the local cache: %v", err)
+		return ""
+	}
+	return filepath.Join(folder, id.String(), "packs")
 }
 
 // program is how this program signs what it writes.
