@@ -52,6 +52,10 @@ fuzz: ## run each fuzz target for FUZZTIME (default 10s)
 bench: ## benchmarks of the stages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-run
+bench-run: build ## back up, restore and mount beside restic and borg (WORKLOAD=linux)
+	bin/tarn bench run --workload $(or $(WORKLOAD),linux) --peer restic,borg --report bench-$(notdir $(or $(WORKLOAD),linux)).json
+
 .PHONY: bench-compare
 bench-compare: ## compare the benchmarks with another commit (REF=...)
 	testing/bench-compare.sh $(REF)

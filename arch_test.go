@@ -13,6 +13,7 @@ const module = "github.com/tarn-backup/tarn/"
 // edges are the imports between the packages of the house, with a reason for each. What is not here must not be.
 var edges = map[string]map[string]string{
 	"blob": {}, "tlv": {}, "chunker": {}, "filter": {}, "source/fssnap": {},
+	"forget":   {"blob": "snapshots have names"},
 	"index":    {"blob": "an index says where blobs are"},
 	"snapshot": {"blob": "nodes refer to blobs", "tlv": "records"},
 	"source": {
@@ -29,23 +30,54 @@ var edges = map[string]map[string]string{
 	"repo/storage/faulty":      {"repo/storage": "the interface"},
 	"repo/storage/crash":       {"repo/storage": "the interface"},
 	"repo/storage/storagetest": {"repo/storage": "the interface"},
-	"repo/seal":                {"blob": "IDs are keyed hashes", "tlv": "key slots are records"},
+	"repo/cache":               {},
+	"repo/storage/limit":       {},
+	"repo/storage/retry":       {"repo/storage": "the interface"},
+	"repo/storage/locks":       {"repo/storage": "the interface"},
+	"repo/storage/web":         {"repo/storage": "kinds of errors", "repo/storage/limit": "connections are held to rates"},
+	"repo/storage/pipe":        {"repo/storage": "kinds of errors", "repo/storage/limit": "pipes are held to rates"},
+	"repo/storage/s3":          {"repo/storage": "the interface", "repo/storage/web": "how objects are sent"},
+	"repo/storage/rest": {
+		"repo/storage": "the interface", "repo/storage/web": "how objects are sent", "repo/storage/locks": "what the server does not take"},
+	"repo/storage/rclone": {
+		"repo/storage": "the interface", "repo/storage/limit": "pipes are held to rates", "repo/storage/pipe": "runs rclone",
+		"repo/storage/rest": "rclone speaks it", "repo/storage/locks": "which names rclone takes"},
+	"repo/storage/sftp": {
+		"repo/storage": "the interface", "repo/storage/limit": "pipes are held to rates", "repo/storage/pipe": "runs ssh"},
+	"repo/seal": {"blob": "IDs are keyed hashes", "tlv": "key slots are records"},
 	"repo/pack": {
 		"blob": "packs hold blobs", "index": "a pack's directory is what an index is made of", "repo/seal": "segments are sealed"},
+	"repo/parity": {"blob": "packs have names", "repo/seal": "shards are sealed", "repo/storage": "reads packs and shards", "tlv": "their directories are records"},
 	"repo": {
 		"blob": "the store of blobs", "chunker": "the config says which", "index": "where blobs are", "repo/pack": "writes packs",
-		"repo/seal": "holds the keys", "repo/storage": "where objects are", "tlv": "config and sessions are records"},
+		"repo/parity": "makes parity of them",
+		"repo/seal":   "holds the keys", "repo/storage": "where objects are", "tlv": "config and sessions are records"},
+	"repo/prune": {
+		"blob": "marks blobs", "index": "says which packs hold what", "repo": "what is pruned", "repo/pack": "how hard to compress",
+		"repo/seal": "names kinds of damage", "repo/storage": "names kinds of errors", "snapshot": "walks snapshots"},
 	"repo/check": {
 		"blob": "walks blobs", "index": "compares it with the packs", "repo": "what is checked", "repo/pack": "opens packs",
 		"repo/seal": "names kinds of damage", "repo/storage": "reads objects", "snapshot": "walks snapshots"},
+	"repo/repair": {
+		"blob": "stores blobs again", "index": "makes it anew", "repo": "what is mended", "repo/parity": "rebuilds packs", "repo/pack": "opens segments one by one",
+		"repo/seal": "opens packs whose headers are damaged", "repo/storage": "reads and replaces packs", "rewrite": "makes trees of what is left",
+		"snapshot": "makes the best of snapshots"},
+	"rewrite": {"blob": "loads blobs", "snapshot": "reads and makes trees"},
 
 	"backup": {
 		"blob": "saves blobs", "chunker": "cuts contents", "snapshot": "makes trees", "source": "reads folders", "source/live": "captures files"},
 	"fusefs":  {"blob": "loads blobs", "snapshot": "reads trees"},
 	"restore": {"blob": "loads blobs", "snapshot": "reads trees"},
 
+	"testing/servers":             {},
+	"testing/servers/cmd/far":     {"testing/servers": "a server as a program"},
 	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},
+	"testing/simulate": {
+		"blob": "promises are about blobs", "forget": "a client forgets", "index": "the oracle reads indexes", "repo": "clients write",
+		"repo/check": "the last word", "repo/pack": "the oracle reads packs", "repo/prune": "clients prune", "repo/storage": "stands between",
+		"repo/storage/crash": "the disk", "snapshot": "clients make trees"},
 	"testing/torture":             {},
+	"testing/hostile":             {},
 	"testing/torture/cmd/torture": {"testing/torture": "the tree as a program"},
 }
 

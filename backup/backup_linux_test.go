@@ -352,7 +352,7 @@ func TestOrder(t *testing.T) {
 			got = append(got, op)
 		}
 	}
-	want := []string{"put sessions/…", "list trash/…", "list data/…", "list index/…", "put data/…", "put index/…", "put snapshots/…",
+	want := []string{"put sessions/…", "list trash/…", "list data/…", "list index/…", "list settings/…", "put data/…", "put index/…", "put snapshots/…",
 		"list sessions/…", "list evictions/…", "remove sessions/…"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("operations\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

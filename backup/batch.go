@@ -9,8 +9,8 @@ import (
 
 // What a batch holds at most, and how many batches are on the way.
 const (
-	batchBytes  = 1 << 20
-	batchItems  = 256
+	batchBytes  = 2 << 20
+	batchItems  = 512
 	batchesOpen = 48
 )
 

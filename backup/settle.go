@@ -246,7 +246,7 @@ func (s *settler) arrivals(ctx context.Context, l *look, m *moves) ([]snapshot.N
 	sub := &folder{Dir: dir, path: l.path}
 	a := s.assembler.looseAssembler(s.o)
 	w, err := s.run(ctx, func(w *walker) error {
-		if left, ok := w.tagged(sub, names); ok {
+		if left, ok := tagged(w.o, sub, names); ok {
 			names = left
 		}
 		names = slices.DeleteFunc(names, func(name string) bool {

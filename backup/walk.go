@@ -143,7 +143,7 @@ func (w *walker) entries(dir *folder, fs source.FileSystem) error {
 		return nil
 	}
 	dir.recovers = dir.recovers || isCluster(names)
-	if left, ok := w.tagged(dir, names); ok {
+	if left, ok := tagged(w.o, dir, names); ok {
 		names = left
 	}
 	return w.each(dir, names, fs)
@@ -185,13 +185,13 @@ func (w *walker) listed(dir *folder, name string, fs source.FileSystem, set *fil
 }
 
 // tagged reports whether the folder is marked to be left out, and what stays of it: the mark.
-func (w *walker) tagged(dir *folder, names []string) ([]string, bool) {
-	for _, mark := range w.o.ExcludeIfPresent {
+func tagged(o *Options, dir *folder, names []string) ([]string, bool) {
+	for _, mark := range o.ExcludeIfPresent {
 		if _, ok := slices.BinarySearch(names, mark); ok {
 			return []string{mark}, true
 		}
 	}
-	if w.o.ExcludeCaches {
+	if o.ExcludeCaches {
 		if _, ok := slices.BinarySearch(names, cacheTag); ok && isCacheTag(dir) {
 			return []string{cacheTag}, true
 		}

@@ -94,7 +94,7 @@ func RemoveCache(dir string) error {
 		return fmt.Errorf("remove index cache: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), tempPrefix) || strings.HasSuffix(e.Name(), generationSuffix) {
+		if strings.HasPrefix(e.Name(), tempPrefix) || strings.HasSuffix(e.Name(), generationSuffix) || e.Name() == objectsFile {
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("remove index cache: %w", err)
 			}

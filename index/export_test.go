@@ -23,6 +23,12 @@ func ParseGeneration(file []byte, repo [16]byte) (*Index, error) {
 	return &Index{bases: []*base{b}}, nil
 }
 
+// The codec of the list of index objects.
+var (
+	AppendObjects = appendObjects
+	ParseObjects  = parseObjects
+)
+
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }

@@ -5,15 +5,10 @@ import (
 	"strings"
 
 	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo/parity"
 	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 )
-
-// evictionBody is what an object under evictions/ holds: fixed bytes, so that who evicts needs no key and a retry changes nothing.
-const evictionBody = "evicted\n"
-
-// waitDir holds the lists of sessions that pruners wait for.
-const waitDir = "wait/"
 
 // Storage is where the repository is kept.
 func (r *Repo) Storage() storage.Storage { return r.storage }
@@ -31,8 +26,23 @@ func (r *Repo) OpenObject(name string, data []byte) (body, directory []byte, err
 		return openObjectWith(r.keys, seal.Snapshot, data)
 	case trashDir:
 		return openObjectWith(r.keys, seal.Trash, data)
+	case looksDir:
+		if body, _, err = openObjectWith(r.keys, seal.Setting, data); err == nil {
+			_, err = decodeLooks(body)
+		}
+		return body, nil, err
 	case waitDir:
-		return openObjectWith(r.keys, seal.Wait, data)
+		if body, directory, err = openObjectWith(r.keys, seal.Wait, data); err == nil {
+			_, err = decodeWait(body)
+		}
+		return body, directory, err
+	case settingsDir:
+		if body, _, err = openObjectWith(r.keys, seal.Setting, data); err == nil {
+			_, err = decodePolicy(body)
+		}
+		return body, nil, err
+	case parity.Folder:
+		return nil, nil, parity.Prove(r.keys, data)
 	case sessionsDir:
 		if body, err = openObject(r.keys, seal.Session, data); err == nil {
 			_, err = decodeSession(blob.Session{}, body)
@@ -57,5 +67,10 @@ func (r *Repo) OpenObject(name string, data []byte) (body, directory []byte, err
 	return nil, nil, err
 }
 
+// WithStorage returns the same repository as it is kept in another storage, a copy or a wrapper of this one's. It has no cache on this machine.
+func (r *Repo) WithStorage(s storage.Storage) (*Repo, error) {
+	return newRepo(s, r.keys, r.config, r.slot, Far{Requests: r.far.Requests, ReadAhead: r.far.ReadAhead})
+}
+
 // Fresh returns the same repository with nothing kept of what was read from it so far, so that what is read next is what is stored now.
-func (r *Repo) Fresh() (*Repo, error) { return newRepo(r.storage, r.keys, r.config, r.slot) }
+func (r *Repo) Fresh() (*Repo, error) { return r.WithStorage(r.storage) }

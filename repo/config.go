@@ -23,6 +23,7 @@ type Config struct {
 	Chunker   chunker.Algorithm
 	Data      chunker.Params // of files' contents
 	Meta      chunker.Params // of trees and scan records
+	CutKey    [32]byte       // the chunker's secret, if it is another repository's; zero: derived from the master key
 }
 
 // The features that this version knows. Bits stand in config objects and never change their meaning.
@@ -47,6 +48,7 @@ const (
 	cfgMeta    tlv.Tag = 11
 	cfgCreated tlv.Tag = 12
 	cfgProgram tlv.Tag = 14
+	cfgCutKey  tlv.Tag = 15
 )
 
 var errConfig = errors.New("config is damaged: restore it from a copy; nothing else in the repository is affected")
@@ -69,6 +71,9 @@ func (c *Config) encode(keys *seal.Keys) []byte {
 	b = tlv.AppendBytes(b, cfgMeta, appendParams(nil, c.Meta))
 	b = tlv.AppendUint(b, cfgCreated, tlv.Zigzag(c.Created.Unix()))
 	b = tlv.AppendBytes(b, cfgProgram, c.Program)
+	if c.CutKey != ([32]byte{}) {
+		b = tlv.AppendBytes(b, cfgCutKey, c.CutKey[:])
+	}
 	return append(head, sealObject(keys, seal.Config, b, 0)...)
 }
 
@@ -118,6 +123,8 @@ func (c *Config) decodeBody(keys *seal.Keys, data []byte) error {
 			c.Created = time.Unix(tlv.Unzigzag(r.Uint()), 0).UTC()
 		case cfgProgram:
 			c.Program = r.String()
+		case cfgCutKey:
+			r.Copy(c.CutKey[:])
 		default:
 			r.Skip()
 		}

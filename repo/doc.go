@@ -6,11 +6,20 @@
 // one ranged read fetches the segment, which is opened, decompressed and kept for the neighbours that are asked for next; then the blob is
 // hashed again and compared with its ID, always.
 //
+// What packs hold never changes, so a machine may keep it: [OpenOptions].IndexCache names a folder for that. Which packs there are is always
+// asked of the storage. docs/adr/0005 has the argument and the figures.
+//
+// # Far away
+//
+// On a store where a request takes long, [Far] has packs read in long stretches as long as they are read from the front to the back, several small objects
+// fetched at a time, and what never changes and is read again kept on this machine: index objects, snapshots, and the segments that hold
+// trees. None of it is believed more than what comes from storage, and which objects there are is never taken from it.
+//
 // # Writing
 //
 // A [Writer] is one session. Each goroutine that saves has a [Lane] of its own: a segment that is being filled. [Lane.Save] hashes
 // a blob, looks it up, and appends it to the segment if it is new. A full segment is compressed by the goroutine that filled it, sealed into
-// the open pack, and read back. A full pack is put to storage by a goroutine of the Writer's, at most two at once. [Writer.Commit] makes
+// the open pack, and read back. A full pack is put to storage by a goroutine of the Writer's, two at once, or four on a store that is [Far]. [Writer.Commit] makes
 // all of it durable in the order packs, index, snapshot, and then asks whether the session still stands.
 //
 // # Many writers

@@ -19,6 +19,8 @@ type Lane struct {
 	mu   sync.Mutex // taken by Flush of the Writer too, and nearly never contended
 	data open
 	meta open
+
+	alone [1]index.Entry // of a segment of one chunk
 }
 
 // open is a segment that is being filled.
@@ -47,21 +49,31 @@ func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID,
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seg, size := &l.data, dataSegmentSize
-	if kind.Meta() {
-		seg, size = &l.meta, metaSegmentSize
+	entry := index.Entry{ID: id, Kind: kind, Length: uint32(len(plain))}
+	if len(plain) >= dataAloneSize && !kind.Meta() {
+		l.alone[0] = entry
+		return id, l.seal(ctx, l.compress.Compress(plain), plain, l.alone[:])
 	}
+	seg, size := l.segment(kind)
 	if len(seg.plain) > 0 && len(seg.plain)+len(plain) > size {
 		if err := l.flushLocked(ctx, seg); err != nil {
 			return id, err
 		}
 	}
 	seg.plain = append(seg.plain, plain...)
-	seg.blobs = append(seg.blobs, index.Entry{ID: id, Kind: kind, Length: uint32(len(plain))})
+	seg.blobs = append(seg.blobs, entry)
 	if len(seg.plain) >= size {
 		return id, l.flushLocked(ctx, seg)
 	}
 	return id, nil
+}
+
+// segment returns the open segment that a blob of a kind goes into, and how long it gets.
+func (l *Lane) segment(kind blob.Kind) (seg *open, size int) {
+	if kind.Meta() {
+		return &l.meta, metaSegmentSize
+	}
+	return &l.data, dataSegmentSize
 }
 
 // Break ends the data segment if it is at least half full, where the next files are no neighbours of these.
@@ -92,24 +104,31 @@ func (l *Lane) Flush(ctx context.Context) error {
 	return l.flushLocked(ctx, &l.meta)
 }
 
-// flushLocked compresses a segment, seals it into the open pack, and looks back.
+// flushLocked ends a segment.
 func (l *Lane) flushLocked(ctx context.Context, seg *open) error {
 	if len(seg.blobs) == 0 {
 		return nil
 	}
-	body := l.compress.Compress(seg.plain)
+	if err := l.seal(ctx, l.compress.Compress(seg.plain), seg.plain, seg.blobs); err != nil {
+		return err
+	}
+	seg.plain, seg.blobs = seg.plain[:0], seg.blobs[:0]
+	return nil
+}
+
+// seal seals the compressed body of a segment into the open pack, and looks back.
+func (l *Lane) seal(ctx context.Context, body, plain []byte, blobs []index.Entry) error {
 	w := l.writer
-	sealed, err := w.packerOf(seg.blobs[0].Kind).add(ctx, body, seg.blobs)
+	sealed, err := w.packerOf(blobs[0].Kind).add(ctx, body, blobs)
 	if err != nil {
 		return err
 	}
-	err = l.prove.Prove(sealed.opener, sealed.number, sealed.bytes, seg.plain)
+	err = l.prove.Prove(sealed.opener, sealed.number, sealed.bytes, plain)
 	sealed.proven(err)
 	if err != nil {
 		return err
 	}
-	w.blobs.Add(uint64(len(seg.blobs)))
-	w.added.Add(uint64(len(seg.plain)))
-	seg.plain, seg.blobs = seg.plain[:0], seg.blobs[:0]
+	w.blobs.Add(uint64(len(blobs)))
+	w.added.Add(uint64(len(plain)))
 	return nil
 }

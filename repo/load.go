@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 
@@ -24,7 +25,7 @@ func (r *Repo) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	data, err := r.loadFrom(ctx, v.Index, kind, id)
+	data, err := r.loadIn(ctx, v, kind, id)
 	if !errors.Is(err, ErrNoBlob) && !errors.Is(err, storage.ErrNotExist) {
 		return data, err
 	}
@@ -32,7 +33,18 @@ func (r *Repo) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, er
 	if v, err = r.Refresh(ctx); err != nil {
 		return nil, err
 	}
-	return r.loadFrom(ctx, v.Index, kind, id)
+	return r.loadIn(ctx, v, kind, id)
+}
+
+// loadIn looks in the live packs of a view, and then in those that are in trash and still there.
+func (r *Repo) loadIn(ctx context.Context, v *View, kind blob.Kind, id blob.ID) ([]byte, error) {
+	data, err := r.loadFrom(ctx, v.Index, kind, id)
+	if err != nil && len(v.Doomed) > 0 && ctx.Err() == nil {
+		if doomed, err := r.loadFrom(ctx, v.DoomedIndex, kind, id); err == nil {
+			return doomed, nil
+		}
+	}
+	return data, err
 }
 
 func (r *Repo) loadFrom(ctx context.Context, x *index.Index, kind blob.Kind, id blob.ID) ([]byte, error) {
@@ -59,7 +71,7 @@ func (r *Repo) loadExtent(ctx context.Context, x *index.Index, kind blob.Kind, i
 	if !ok {
 		return nil, fmt.Errorf("%s %s: pack %s: %w", kind, id.Short(), e.Pack.Short(), ErrNoBlob)
 	}
-	plain, err := r.Segment(ctx, info, e.Segment)
+	plain, err := r.segment(ctx, info, e.Segment, kind)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", kind, id.Short(), err)
 	}
@@ -75,8 +87,12 @@ func (r *Repo) loadExtent(ctx context.Context, x *index.Index, kind blob.Kind, i
 
 // Segment returns the plaintext of one segment of a pack, which is shared and must not be modified. Its blobs are not proven.
 func (r *Repo) Segment(ctx context.Context, info *index.PackInfo, number uint16) ([]byte, error) {
+	return r.segment(ctx, info, number, blob.Data)
+}
+
+func (r *Repo) segment(ctx context.Context, info *index.PackInfo, number uint16, kind blob.Kind) ([]byte, error) {
 	return r.cache.get(ctx, segmentKey{info.Name, number}, func() ([]byte, error) {
-		return r.fetch(ctx, info, number)
+		return r.fetch(ctx, info, number, kind)
 	})
 }
 
@@ -88,7 +104,7 @@ type decoder struct {
 
 var decoders = sync.Pool{New: func() any { return &decoder{dec: pack.NewDecompressor(1)} }}
 
-func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16) ([]byte, error) {
+func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16, kind blob.Kind) ([]byte, error) {
 	s, ok := info.Segment(number)
 	if !ok {
 		return nil, fmt.Errorf("pack %s: no segment %d", info.Name.Short(), number)
@@ -97,24 +113,59 @@ func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16) (
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", info.Name.Short(), err)
 	}
-	begin := int64(s.Offset) &^ (rangeGrid - 1)
-	end := min((int64(s.Offset)+int64(s.Stored)+rangeGrid-1)&^(rangeGrid-1), int64(info.Size))
 	d := decoders.Get().(*decoder)
 	defer decoders.Put(d)
-	if int64(cap(d.raw)) < end-begin {
-		d.raw = make([]byte, end-begin)
+	if kind.Meta() {
+		if sealed, ok := r.far.cached(info.Name, number, &s); ok {
+			var plain []byte
+			if plain, d.opened, err = d.dec.Open(o, uint32(number), sealed, nil, d.opened, int(s.Plain)); err == nil {
+				return plain, nil
+			}
+		}
 	}
-	raw := d.raw[:end-begin]
-	if err := storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin); err != nil {
+	sealed, err := r.sealed(ctx, info, &s, d)
+	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", info.Name.Short(), err)
 	}
-	sealed := raw[int64(s.Offset)-begin:][:s.Stored]
 	var plain []byte
 	plain, d.opened, err = d.dec.Open(o, uint32(number), sealed, nil, d.opened, int(s.Plain))
 	if err != nil {
 		return nil, fmt.Errorf("pack %s, segment %d: %w", info.Name.Short(), number, err)
 	}
+	if kind.Meta() && r.far.Cache != nil {
+		r.far.Cache.Put(metaKey(info.Name, number), sealed)
+	}
 	return plain, nil
+}
+
+// sealed reads a segment as it is stored; what it returns is good until d is used again, and shared.
+func (r *Repo) sealed(ctx context.Context, info *index.PackInfo, s *index.Segment, d *decoder) ([]byte, error) {
+	begin := int64(s.Offset) &^ (rangeGrid - 1)
+	end := min((int64(s.Offset)+int64(s.Stored)+rangeGrid-1)&^(rangeGrid-1), int64(info.Size))
+	var raw []byte
+	var err error
+	if r.ahead != nil {
+		raw, err = r.ahead.get(ctx, info.Name, begin, end, int64(info.Size))
+	} else {
+		raw = d.room(end - begin)
+		err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) { // the pack lost its end: what is before that can be read
+		begin, raw = int64(s.Offset), d.room(int64(s.Stored))
+		err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return raw[int64(s.Offset)-begin:][:s.Stored], nil
+}
+
+// room returns n bytes to read into.
+func (d *decoder) room(n int64) []byte {
+	if int64(cap(d.raw)) < n {
+		d.raw = make([]byte, n)
+	}
+	return d.raw[:n]
 }
 
 // Workers is how many goroutines are worth using on this machine for work that the processor bounds.

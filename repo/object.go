@@ -6,17 +6,20 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo/pack"
 	"github.com/tarn-backup/tarn/repo/seal"
-	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/tlv"
 )
 
 // bodyMax is the largest plaintext of an object that is no pack, in bytes: one segment.
 const bodyMax = index.SegmentSizeMax
+
+// compressors are for small objects: one is dearer to make than to use.
+var compressors = sync.Pool{New: func() any { return pack.NewCompressor(pack.Default) }}
 
 // sealObject seals a small object: one segment with the compressed body, no directory.
 func sealObject(keys *seal.Keys, kind seal.Kind, body []byte, sizeMin int) []byte {
@@ -26,7 +29,9 @@ func sealObject(keys *seal.Keys, kind seal.Kind, body []byte, sizeMin int) []byt
 // sealObjectWith seals an object with one segment and a directory that is readable alone.
 func sealObjectWith(keys *seal.Keys, kind seal.Kind, body, directory []byte, sizeMin int) []byte {
 	head := binary.AppendUvarint(nil, uint64(len(body)))
-	plain := append(head, pack.NewCompressor(pack.Default).Compress(body)...)
+	c := compressors.Get().(*pack.Compressor)
+	plain := append(head, c.Compress(body)...)
+	compressors.Put(c)
 	s := keys.NewSealer(kind, nil, plain)
 	s.Append(plain)
 	return s.Finish(directory, sizeMin)
@@ -64,18 +69,17 @@ func openObjectWith(keys *seal.Keys, kind seal.Kind, data []byte) (body, directo
 	if n == 0 || size > bodyMax {
 		return nil, nil, fmt.Errorf("%w: bad length", seal.ErrCorrupt)
 	}
-	body, err = pack.Decompress(plain[n:], int(size))
+	d := decoders.Get().(*decoder)
+	defer decoders.Put(d)
+	body, err = d.dec.Decompress(plain[n:], int(size))
 	return body, directory, err
 }
 
 // getObject reads an object that is named by its hash, proves it and opens it.
 func (r *Repo) getObject(ctx context.Context, kind seal.Kind, path string, name blob.Name) (body, directory []byte, err error) {
-	data, err := storage.ReadAll(ctx, r.storage, path, objectMax)
+	data, err := r.readObject(ctx, kind, path, name)
 	if err != nil {
 		return nil, nil, err
-	}
-	if sha256.Sum256(data) != name {
-		return nil, nil, fmt.Errorf("%s %s: %w: its content does not match its name", kind, name.Short(), seal.ErrCorrupt)
 	}
 	if body, directory, err = openObjectWith(r.keys, kind, data); err != nil {
 		return nil, nil, fmt.Errorf("%s %s: %w", kind, name.Short(), err)

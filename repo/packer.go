@@ -13,6 +13,7 @@ import (
 // packer keeps the open pack of a Writer, and starts the upload when it is full.
 type packer struct {
 	writer *Writer
+	parity *guard     // nil if there is to be none
 	mu     sync.Mutex // guards cur and what is appended to it
 	cur    *openPack
 }
@@ -72,13 +73,22 @@ func (p *packer) close(ctx context.Context) error {
 	return p.closeLocked(ctx)
 }
 
-// closeLocked starts the upload of the open pack, as soon as fewer than uploadsMax run.
+// closeLocked starts the upload of the open pack, as soon as there is a place for it.
 func (p *packer) closeLocked(ctx context.Context) error {
 	if p.cur == nil {
 		return nil
 	}
 	w := p.writer
 	if err := w.failure(); err != nil {
+		return err
+	}
+	if w.options.Inline {
+		cur := p.cur
+		p.cur = nil
+		err := w.upload(ctx, cur, p.parity)
+		if err != nil {
+			w.fail(err) // what others saved into this pack is lost, too
+		}
 		return err
 	}
 	select {
@@ -94,7 +104,7 @@ func (p *packer) closeLocked(ctx context.Context) error {
 	go func() {
 		defer w.uploads.Done()
 		defer func() { <-w.slots }()
-		if err := w.upload(w.ctx, cur); err != nil {
+		if err := w.upload(w.ctx, cur, p.parity); err != nil {
 			w.fail(err)
 		}
 	}()
@@ -102,16 +112,20 @@ func (p *packer) closeLocked(ctx context.Context) error {
 }
 
 // upload finishes a pack and makes it durable.
-func (w *Writer) upload(ctx context.Context, cur *openPack) error {
+func (w *Writer) upload(ctx context.Context, cur *openPack, g *guard) error {
 	cur.proving.Wait()
 	if cur.err != nil {
 		return cur.err
 	}
 	data, info := cur.Finish()
-	if err := w.repo.storage.Put(ctx, packName(info.Name), data); err != nil {
+	if err := w.storage.Put(ctx, packName(info.Name), data); err != nil {
 		return fmt.Errorf("store a pack: %w", err)
 	}
 	w.putBytes.Add(uint64(len(data)))
+	w.repo.far.keep(info, data)
+	if err := g.add(ctx, w, info.Name, data); err != nil {
+		return err
+	}
 	w.buffers <- data[:0] // has room for all that can be in use at once
 	return w.packed(ctx, info)
 }

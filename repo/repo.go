@@ -32,16 +32,20 @@ type Repo struct {
 	data    chunker.Chunker
 	meta    chunker.Chunker
 	slot    blob.Name // the key slot that opened it
+	local   *localIndex
 
 	loading sync.Mutex // held while the index is read
 	view    *View
 	cache   *segmentCache
+	far     Far
+	ahead   *ahead // nil if packs are not read ahead
 }
 
 // InitOptions says how a repository is made. The zero value is right.
 type InitOptions struct {
 	KDF     seal.KDF
 	Chunker chunker.Algorithm // zero: the default
+	CutLike *Repo             // cut as this repository does, its secret included, so that copies of its snapshots share blobs with later backups
 	Slot    seal.Slot         // labels of the first password
 	Program string
 	Now     time.Time
@@ -58,6 +62,9 @@ func Init(ctx context.Context, s storage.Storage, password []byte, o InitOptions
 		o.Chunker = chunker.Gear
 	}
 	c := Config{Created: o.Now, Program: o.Program, Chunker: o.Chunker, Data: chunker.DataParams, Meta: chunker.MetaParams}
+	if like := o.CutLike; like != nil {
+		c.Chunker, c.Data, c.Meta, c.CutKey = like.config.Chunker, like.config.Data, like.config.Meta, *like.cutKey()
+	}
 	rand.Read(c.Repo[:])
 	keys := seal.NewKeys(c.Repo, 0, seal.NewMaster())
 	o.Slot.KDF, o.Slot.Created = o.KDF, o.Now
@@ -72,12 +79,18 @@ func Init(ctx context.Context, s storage.Storage, password []byte, o InitOptions
 	if err := s.Put(ctx, configName, c.encode(keys)); err != nil { // last: without it there is no repository
 		return nil, fmt.Errorf("store the config: %w", err)
 	}
-	return newRepo(s, keys, c, sha256.Sum256(data))
+	return newRepo(s, keys, c, sha256.Sum256(data), Far{})
 }
 
 // OpenOptions says how a repository is opened. The zero value is right.
 type OpenOptions struct {
 	KDFMemoryMaxKiB uint32 // the most memory that hashing the password may take; zero: seal.KDFMemoryDefaultMax
+	// Far, if not nil, says how to work with a store that is far away; it is told the repository's ID.
+	Far func(id seal.RepoID) Far
+	// IndexCache, if not nil, returns the folder where this machine may keep what the repository's packs hold, or "" for none.
+	IndexCache func(seal.RepoID) string
+	// IndexCacheFailed, if not nil, is told once if that can't be used. All goes on without it.
+	IndexCacheFailed func(error)
 }
 
 // Open opens a repository. password is asked for once, after the config was read.
@@ -103,19 +116,44 @@ func Open(ctx context.Context, s storage.Storage, password func() ([]byte, error
 	if err := c.decodeBody(keys, data); err != nil {
 		return nil, err
 	}
-	return newRepo(s, keys, c, slot)
+	var far Far
+	if o.Far != nil {
+		far = o.Far(c.Repo)
+	}
+	r, err := newRepo(s, keys, c, slot, far)
+	if err == nil && o.IndexCache != nil {
+		r.local = newLocalIndex(o.IndexCache(c.Repo), o.IndexCacheFailed)
+	}
+	return r, err
 }
 
-func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot blob.Name) (*Repo, error) {
-	r := &Repo{storage: s, keys: keys, config: c, slot: slot, cache: newSegmentCache(segmentCacheSize)}
+// Close lets go of the local index cache. No blob may be looked up or loaded from then on. A program that is about to end need not call
+// it, and should not while goroutines that it can't wait for may still load.
+func (r *Repo) Close() error { return r.local.close() }
+
+func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot blob.Name, far Far) (*Repo, error) {
+	r := &Repo{storage: s, keys: keys, config: c, slot: slot, cache: newSegmentCache(segmentCacheSize), far: far}
+	if far.ReadAhead > 0 {
+		r.ahead = newAhead(far.ReadAhead, func(ctx context.Context, pack blob.Name, p []byte, off int64) error {
+			return storage.ReadRange(ctx, s, packName(pack), p, off)
+		})
+	}
 	var err error
-	if r.data, err = chunker.New(c.Chunker, keys.Chunker(), c.Data); err != nil {
+	if r.data, err = chunker.New(c.Chunker, r.cutKey(), c.Data); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	if r.meta, err = chunker.New(c.Chunker, keys.Chunker(), c.Meta); err != nil {
+	if r.meta, err = chunker.New(c.Chunker, r.cutKey(), c.Meta); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	return r, nil
+}
+
+// cutKey is the chunker's secret.
+func (r *Repo) cutKey() *[seal.KeySize]byte {
+	if r.config.CutKey != ([seal.KeySize]byte{}) {
+		return &r.config.CutKey
+	}
+	return r.keys.Chunker()
 }
 
 // Config is what was fixed when the repository was made.
@@ -151,7 +189,7 @@ func (r *Repo) currentView(ctx context.Context) (*View, error) {
 	r.loading.Lock()
 	defer r.loading.Unlock()
 	if r.view == nil {
-		v, err := r.TakeView(ctx)
+		v, err := r.takeLocalView(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -160,9 +198,9 @@ func (r *Repo) currentView(ctx context.Context) (*View, error) {
 	return r.view, nil
 }
 
-// Refresh takes a new view.
+// Refresh takes a new view, for which it may know from the local cache what packs hold. Which packs there are it always asks the storage.
 func (r *Repo) Refresh(ctx context.Context) (*View, error) {
-	v, err := r.TakeView(ctx)
+	v, err := r.takeLocalView(ctx)
 	if err != nil {
 		return nil, err
 	}

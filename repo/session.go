@@ -1,12 +1,15 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +27,8 @@ const (
 	PurposeBackup Purpose = "backup"
 	PurposePrune  Purpose = "prune"
 	PurposeTag    Purpose = "tag"
+	PurposeRepair Purpose = "repair"
+	PurposeCopy   Purpose = "copy"
 )
 
 // Session tells who is writing to a repository.
@@ -127,8 +132,9 @@ func (r *Repo) Sessions(ctx context.Context) ([]Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	ids := slices.SortedFunc(maps.Keys(found), func(a, b blob.Session) int { return bytes.Compare(a[:], b[:]) })
 	var list []Session
-	for id := range found {
+	for _, id := range ids {
 		data, err := storage.ReadAll(ctx, r.storage, sessionName(id), sessionMax)
 		if errors.Is(err, storage.ErrNotExist) {
 			continue
@@ -148,8 +154,54 @@ func (r *Repo) Sessions(ctx context.Context) ([]Session, error) {
 	return list, nil
 }
 
-// stands reports whether a session is listed and not evicted: step W5.
-func (r *Repo) stands(ctx context.Context, id blob.Session) (bool, error) {
+// BeginSession puts a session object: whoever removes packs waits from now on until it is over. It comes before the view that the session
+// works with (steps W1 and P1).
+func (r *Repo) BeginSession(ctx context.Context, s Session) error {
+	if err := r.CanWrite(); err != nil {
+		return err
+	}
+	if s.ID.IsZero() {
+		return errors.New("a session needs a name")
+	}
+	if err := r.storage.Put(ctx, sessionName(s.ID), s.encode(r.keys)); err != nil {
+		return fmt.Errorf("begin a session: %w", err)
+	}
+	return nil
+}
+
+// EndSession removes a session object.
+func (r *Repo) EndSession(ctx context.Context, id blob.Session) error {
+	if err := r.storage.Remove(ctx, sessionName(id)); err != nil {
+		return fmt.Errorf("end the session: %w", err)
+	}
+	return nil
+}
+
+// Evict ends somebody else's session. This is always safe: if its owner lives after all it finds out before it reports success, and
+// looks again at what it refers to. The eviction is put first and stays for ever.
+func (r *Repo) Evict(ctx context.Context, id blob.Session) error {
+	if err := r.storage.Put(ctx, evictionName(id), []byte(evictionBody)); err != nil {
+		return fmt.Errorf("evict session %s: %w", id, err)
+	}
+	return r.EndSession(ctx, id)
+}
+
+// evictionBody is what an object under evictions/ holds: fixed bytes, so that who evicts needs no key and a retry changes nothing.
+const evictionBody = "evicted\n"
+
+// SessionIDs returns the names of the sessions that are listed.
+func (r *Repo) SessionIDs(ctx context.Context) (map[blob.Session]bool, error) {
+	return r.listSessions(ctx, sessionsDir)
+}
+
+// Evictions returns the names of the sessions that were evicted, ever.
+func (r *Repo) Evictions(ctx context.Context) (map[blob.Session]bool, error) {
+	return r.listSessions(ctx, evictionsDir)
+}
+
+// Stands reports whether a session is listed and not evicted: steps W5 and P8. Sessions are listed first: an eviction is put before
+// the session is removed, so that one which comes in between is seen.
+func (r *Repo) Stands(ctx context.Context, id blob.Session) (bool, error) {
 	sessions, err := r.listSessions(ctx, sessionsDir)
 	if err != nil {
 		return false, err

@@ -153,3 +153,43 @@ func (r *Repo) ChangePassword(ctx context.Context, s seal.Slot, password []byte)
 	r.slot = name
 	return name, r.storage.Remove(ctx, keyName(old))
 }
+
+// RotateKey gives the repository another master key, for all that is sealed from now on, in a new slot that takes the place of all others: their
+// passwords open nothing any more, and are to be added again. The new slot is durable before the old ones go; a session that runs meanwhile
+// ends with the old key. What was sealed before stays as it is.
+func (r *Repo) RotateKey(ctx context.Context, s seal.Slot, password []byte) (name blob.Name, err error) {
+	var old []blob.Name // damaged ones, too
+	if err := r.list(ctx, keysDir, func(n blob.Name, size int64) { old = append(old, n) }); err != nil {
+		return name, err
+	}
+	keys, err := r.keys.Rotate(seal.NewMaster())
+	if err != nil {
+		return name, err
+	}
+	slot, err := keys.NewSlot(s, password)
+	if err != nil {
+		return name, err
+	}
+	if name, err = r.putObject(ctx, keyName, slot.Encode()); err != nil {
+		return name, fmt.Errorf("store the key: %w", err)
+	}
+	for _, n := range old {
+		if err := r.storage.Remove(ctx, keyName(n)); err != nil {
+			return name, fmt.Errorf("remove key %s: %w", n.Short(), err)
+		}
+	}
+	return name, nil
+}
+
+// ErrKeyGone says that the slot which opened the repository was replaced since: there may be objects that its keys can't open.
+var ErrKeyGone = errors.New("the key that opened the repository was replaced meanwhile: run this again")
+
+// KeyStands returns ErrKeyGone if the slot that opened the repository is not there any more. Who takes things for damaged that
+// he can't open asks before he acts on it.
+func (r *Repo) KeyStands(ctx context.Context) error {
+	err := storage.ReadRange(ctx, r.storage, keyName(r.slot), make([]byte, 1), 0)
+	if errors.Is(err, storage.ErrNotExist) {
+		return ErrKeyGone
+	}
+	return err
+}

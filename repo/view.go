@@ -1,10 +1,13 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"sort"
+	"iter"
+	"slices"
+	"sync"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
@@ -19,53 +22,122 @@ type View struct {
 	Index     *index.Index              // of the live packs
 	Packs     map[blob.Name]int64       // stored bytes of the live packs
 	Trashed   map[blob.Name]bool        // packs named in trash
-	Objects   map[blob.Name][]blob.Name // index objects, and the packs that each names
+	Trash     map[blob.Name][]blob.Name // trash objects, and the packs that each names
+	Objects   map[blob.Name][]blob.Name // index objects, and the packs that each names; only those that were read
 	Unindexed []blob.Name               // live packs that no index object names; their directories were read
 	orphans   []*index.Pack             // what those hold
 	Damaged   map[blob.Name]error       // live packs whose directories can't be read
 	Warnings  []error                   // damaged index or trash objects
+	// Blind is set if a trash object can't be read, so that packs may be about to be removed and nobody can tell which. Whoever reads
+	// loses nothing by it; who writes or removes must stop.
+	Blind error
+
+	// What is in trash and still there. A snapshot may need it, until a pruner has looked at it again: it is for reading, not for referring to.
+	Doomed      map[blob.Name]int64 // stored bytes of the packs
+	DoomedIndex *index.Index        // of those packs
 }
+
+// ErrBlind is wrapped by View.Blind.
+var ErrBlind = errors.New("nobody can tell which packs are about to be removed")
 
 // TakeView reads what the repository holds now, never from a cache. A damaged index object costs a warning and the reading of
 // the directories of the packs that it named.
 func (r *Repo) TakeView(ctx context.Context) (*View, error) {
-	v := &View{Index: index.New(), Packs: map[blob.Name]int64{}, Trashed: map[blob.Name]bool{},
-		Objects: map[blob.Name][]blob.Name{}, Damaged: map[blob.Name]error{}}
-	if err := r.readTrash(ctx, v); err != nil {
+	v := newView()
+	if err := r.startView(ctx, v); err != nil {
 		return nil, err
 	}
-	err := r.list(ctx, dataDir, func(n blob.Name, size int64) {
-		if !v.Trashed[n] {
-			v.Packs[n] = size
-		}
-	})
+	names, err := r.listIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.readIndex(ctx, v); err != nil {
+	if _, err := r.readIndex(ctx, v, names, v.Index.Add); err != nil {
 		return nil, err
 	}
-	for n := range v.Packs {
-		if _, ok := v.Index.Pack(n); !ok {
+	return v, r.completeView(ctx, v)
+}
+
+func newView() *View {
+	return &View{Index: index.New(), Packs: map[blob.Name]int64{}, DoomedIndex: index.New(), Doomed: map[blob.Name]int64{},
+		Trashed: map[blob.Name]bool{}, Trash: map[blob.Name][]blob.Name{}, Objects: map[blob.Name][]blob.Name{}, Damaged: map[blob.Name]error{}}
+}
+
+// startView begins a view: which packs are there, and which of them are in trash.
+func (r *Repo) startView(ctx context.Context, v *View) error {
+	if err := r.readTrash(ctx, v); err != nil {
+		return err
+	}
+	return r.list(ctx, dataDir, func(n blob.Name, size int64) {
+		if v.Trashed[n] {
+			v.Doomed[n] = size
+			return
+		}
+		v.Packs[n] = size
+	})
+}
+
+// completeView compares packs with what the index says of them, and reads the directories of those that it does not know.
+func (r *Repo) completeView(ctx context.Context, v *View) error {
+	for n, size := range v.Packs {
+		info, ok := v.Index.Pack(n)
+		if !ok {
 			v.Unindexed = append(v.Unindexed, n)
+		} else if size != int64(info.Size) {
+			v.Damaged[n] = fmt.Errorf("pack %s: %w: it has %d bytes, the index says %d", n.Short(), seal.ErrCorrupt, size, info.Size)
 		}
 	}
-	sort.Slice(v.Unindexed, func(i, j int) bool { return v.Unindexed[i].String() < v.Unindexed[j].String() })
+	sortNames(v.Unindexed)
 	for _, n := range v.Unindexed {
 		p, err := r.ReadPackDirectory(ctx, n, v.Packs[n])
 		if err == nil {
 			err = v.Index.Add(p)
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
 			v.Damaged[n] = err
 			continue
 		}
 		v.orphans = append(v.orphans, p)
 	}
-	return v, nil
+	var doomed []blob.Name
+	for n := range v.Doomed {
+		if _, ok := v.DoomedIndex.Pack(n); !ok {
+			doomed = append(doomed, n)
+		}
+	}
+	sortNames(doomed)
+	for _, n := range doomed {
+		p, err := r.ReadPackDirectory(ctx, n, v.Doomed[n])
+		if err == nil {
+			err = v.DoomedIndex.Add(p)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil { // what it holds is found in another pack or not at all
+			v.Warnings = append(v.Warnings, err)
+		}
+	}
+	return nil
+}
+
+// Copies appends to buf all places of a blob that it can be read from: those in live packs, and then those in trash.
+func (v *View) Copies(id blob.ID, buf []blob.Extent) []blob.Extent {
+	return v.DoomedIndex.LookupAll(id, v.Index.LookupAll(id, buf))
+}
+
+// Pack returns what a view knows of a pack, in trash or not.
+func (v *View) Pack(name blob.Name) (*index.PackInfo, bool) {
+	if info, ok := v.Index.Pack(name); ok {
+		return info, true
+	}
+	return v.DoomedIndex.Pack(name)
+}
+
+func sortNames(names []blob.Name) {
+	slices.SortFunc(names, func(a, b blob.Name) int { return bytes.Compare(a[:], b[:]) })
 }
 
 // ReadPackDirectory reads what a pack holds from the pack itself.
@@ -75,10 +147,11 @@ func (r *Repo) ReadPackDirectory(ctx context.Context, name blob.Name, size int64
 	})
 }
 
-// list calls fn for each object below dir that is named by a hash; others are none of tarn's.
+// list calls fn for each object below dir that is named by a hash and is where that says; others are none of tarn's.
 func (r *Repo) list(ctx context.Context, dir string, fn func(name blob.Name, size int64)) error {
 	err := r.storage.List(ctx, dir, func(path string, size int64) error {
-		if n, err := blob.ParseName(base(path)); err == nil {
+		n, err := blob.ParseName(base(path))
+		if err == nil && (path == dir+n.String() || path == packName(n)) {
 			fn(n, size)
 		}
 		return nil
@@ -95,71 +168,118 @@ func (r *Repo) readTrash(ctx context.Context, v *View) error {
 		return err
 	}
 	for _, n := range names {
-		body, _, err := r.getObject(ctx, seal.Trash, trashDir+n.String(), n)
+		packs, err := r.loadTrash(ctx, n)
 		if errors.Is(err, storage.ErrNotExist) {
 			continue // its packs are gone, and will not be listed
 		}
-		if err == nil && len(body)%len(n) != 0 {
-			err = fmt.Errorf("trash %s: %w", n.Short(), seal.ErrCorrupt)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if err != nil {
-			return fmt.Errorf("%w (what is about to be removed is unknown; run tarn check)", err)
+			v.Blind = fmt.Errorf("%w: %w", ErrBlind, err)
+			v.Warnings = append(v.Warnings, v.Blind)
+			continue
 		}
-		for ; len(body) > 0; body = body[len(n):] {
-			v.Trashed[blob.Name(body[:len(n)])] = true
+		v.Trash[n] = packs
+		for _, p := range packs {
+			v.Trashed[p] = true
 		}
 	}
 	return nil
 }
 
-func (r *Repo) readIndex(ctx context.Context, v *View) error {
-	var names []blob.Name
-	if err := r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) }); err != nil {
-		return err
-	}
-	for _, n := range names {
-		body, list, err := r.getObject(ctx, seal.Index, indexName(n), n)
+func (r *Repo) listIndex(ctx context.Context) (names []blob.Name, err error) {
+	err = r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) })
+	return names, err
+}
+
+// readIndex reads index objects, calls add for the packs that are live and not in the view's index, and returns the objects that were good.
+func (r *Repo) readIndex(ctx context.Context, v *View, names []blob.Name, add func(*index.Pack) error) (good []blob.Name, err error) {
+	for n, got := range r.getIndexes(ctx, names) {
+		body, list, err := got.body, got.list, got.err
 		if errors.Is(err, storage.ErrNotExist) {
 			continue // replaced meanwhile: its packs are in a newer one, or their directories are read
 		}
 		if err == nil {
-			err = v.addIndexObject(n, body, list)
+			err = v.addIndexObject(n, body, list, add)
 		}
 		if err != nil {
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return nil, ctx.Err()
 			}
 			v.Warnings = append(v.Warnings, fmt.Errorf("%w (its packs are read instead; run tarn repair index)", err))
+			continue
+		}
+		good = append(good, n)
+	}
+	return good, nil
+}
+
+// indexObject is an index object that was opened, or why it could not be.
+type indexObject struct {
+	body, list []byte
+	err        error
+}
+
+// getIndexes reads index objects, some at a time, in their order.
+func (r *Repo) getIndexes(ctx context.Context, names []blob.Name) iter.Seq2[blob.Name, indexObject] {
+	return func(yield func(blob.Name, indexObject) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer cancel()
+		under := make(chan chan indexObject, r.far.requests()-1) // results of those that are under way, in order
+		all.Go(func() {
+			defer close(under)
+			for _, n := range names {
+				result := make(chan indexObject, 1)
+				select {
+				case under <- result:
+				case <-ctx.Done():
+					return
+				}
+				all.Go(func() {
+					body, list, err := r.getObject(ctx, seal.Index, indexName(n), n)
+					result <- indexObject{body, list, err}
+				})
+			}
+		})
+		for _, n := range names {
+			result, ok := <-under
+			if !ok || !yield(n, <-result) {
+				return
+			}
 		}
 	}
-	return nil
 }
 
 // addIndexObject adds the live packs of an index object, whose directory lists the packs and whose body has their directories.
-func (v *View) addIndexObject(name blob.Name, body, list []byte) error {
-	listed, err := index.DecodeList(string(list))
+func (v *View) addIndexObject(name blob.Name, body, list []byte, add func(*index.Pack) error) error {
+	packs, err := index.DecodeList(string(list))
 	if err != nil {
 		return fmt.Errorf("index %s: %w", name.Short(), err)
 	}
 	rest := string(body)
-	for i := range listed {
-		l := &listed[i]
+	for i := range packs {
+		l := &packs[i]
 		if int(l.Directory) > len(rest) {
 			return fmt.Errorf("index %s: %w: it ends early", name.Short(), seal.ErrCorrupt)
 		}
 		directory := rest[:l.Directory]
 		rest = rest[l.Directory:]
 		v.Objects[name] = append(v.Objects[name], l.Name)
-		size, live := v.Packs[l.Name]
-		if _, have := v.Index.Pack(l.Name); !live || have {
-			continue
+		x, add := v.Index, add
+		_, listed := v.Packs[l.Name]
+		if !listed {
+			x, add = v.DoomedIndex, v.DoomedIndex.Add
+			_, listed = v.Doomed[l.Name]
 		}
-		if size != int64(l.Size) {
-			v.Damaged[l.Name] = fmt.Errorf("pack %s: %w: it has %d bytes, the index says %d", l.Name.Short(), seal.ErrCorrupt, size, l.Size)
+		if _, have := x.Pack(l.Name); !listed || have {
+			continue
 		}
 		p, err := l.Pack(directory)
 		if err == nil {
-			err = v.Index.Add(p)
+			err = add(p)
 		}
 		if err != nil {
 			return fmt.Errorf("index %s: %w", name.Short(), err)

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,17 +13,18 @@ import (
 	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo/pack"
 	"github.com/tarn-backup/tarn/repo/seal"
+	"github.com/tarn-backup/tarn/repo/storage"
 )
 
 // How a Writer groups what it stores, in bytes.
 const (
-	dataSegmentSize = 1 << 20   // of plaintext; a chunk of this size or more is a segment alone
+	dataSegmentSize = 2 << 20   // of plaintext: what small files share
+	dataAloneSize   = 512 << 10 // a chunk of this size or more is a segment alone, so that reading it decodes nothing else
 	metaSegmentSize = 128 << 10 // small, so that one bad bit costs little
 	mixedPackSize   = 8 << 20   // up to here data and metadata share a pack
 	packSizeSmall   = 16 << 20
 	packSizeLarge   = 32 << 20
 	repoSizeLarge   = 16 << 30 // from this repository size on packs are large
-	uploadsMax      = 2
 )
 
 // When durable packs are put into the index at the latest, so that a crash leaves little to be read again.
@@ -36,6 +38,10 @@ const (
 type WriterOptions struct {
 	Compression pack.Level
 	Session     Session
+	// Inline puts each pack before the call that filled it returns, instead of beside it: no goroutine is started.
+	Inline bool
+	// PackSize is where a pack is full, in bytes; 0 for what is right for the size of the repository.
+	PackSize int
 	// Absent, if not nil, reports blobs that count as not there, so that they are stored again.
 	Absent func(blob.ID) bool
 }
@@ -43,6 +49,7 @@ type WriterOptions struct {
 // A Writer is one session of writing. Its methods may be called by many goroutines; each of those that save has a Lane.
 type Writer struct {
 	repo    *Repo
+	storage storage.Storage // what it leaves behind in a crash carries the session's name
 	options WriterOptions
 	view    *View
 	stored  index.Set // what this session has stored, or is about to
@@ -58,6 +65,7 @@ type Writer struct {
 	blobs    atomic.Uint64
 	added    atomic.Uint64
 	putBytes atomic.Uint64
+	unsure   atomic.Bool // the Put of a snapshot failed, and may still take effect
 
 	mu        sync.Mutex // guards what follows
 	lanes     []*Lane
@@ -69,20 +77,26 @@ type Writer struct {
 
 // NewWriter begins a session, which lives no longer than ctx and must be ended by Commit or Abort: it puts the session object, and only then takes the view (steps W1, W2).
 func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) {
-	if err := r.CanWrite(); err != nil {
+	if err := r.BeginSession(ctx, o.Session); err != nil {
 		return nil, err
 	}
-	if o.Session.ID.IsZero() {
-		return nil, errors.New("a writer needs a session")
-	}
-	if err := r.storage.Put(ctx, sessionName(o.Session.ID), o.Session.encode(r.keys)); err != nil {
-		return nil, fmt.Errorf("begin a session: %w", err)
-	}
 	v, err := r.Refresh(ctx)
-	if err != nil {
-		return nil, errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), sessionName(o.Session.ID)))
+	if err == nil {
+		err = v.Blind
 	}
-	w := &Writer{repo: r, options: o, view: v, packSize: packSizeSmall, slots: make(chan struct{}, uploadsMax), lastIndex: time.Now()}
+	if err != nil {
+		return nil, errors.Join(err, r.EndSession(context.WithoutCancel(ctx), o.Session.ID))
+	}
+	return r.WriterOn(ctx, v, o)
+}
+
+// WriterOn is NewWriter for a session that has begun, and took a view since. If it fails the session is ended.
+func (r *Repo) WriterOn(ctx context.Context, v *View, o WriterOptions) (*Writer, error) {
+	w := &Writer{repo: r, storage: r.storage, options: o, view: v, packSize: packSizeSmall, slots: make(chan struct{}, r.far.uploads()),
+		lastIndex: time.Now()}
+	if c, ok := r.storage.(storage.Cleaner); ok {
+		w.storage = c.WithSession(o.Session.ID.String())
+	}
 	var total int64
 	for _, size := range v.Packs {
 		total += size
@@ -90,20 +104,31 @@ func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) 
 	if total >= repoSizeLarge {
 		w.packSize = packSizeLarge
 	}
-	w.buffers = make(chan []byte, uploadsMax+2)
+	if o.PackSize > 0 {
+		w.packSize = o.PackSize
+	}
+	w.buffers = make(chan []byte, r.far.uploads()+2)
 	w.data.writer, w.meta.writer = w, w
+	if err := w.guard(ctx); err != nil {
+		return nil, errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), sessionName(o.Session.ID)))
+	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
-	return w, w.adopt(ctx)
+	if err := w.Adopt(ctx, v); err != nil {
+		w.cancel()
+		return nil, errors.Join(err, r.EndSession(context.WithoutCancel(ctx), o.Session.ID))
+	}
+	return w, nil
 }
 
-// adopt puts packs into the index that a session which was interrupted left in none.
-func (w *Writer) adopt(ctx context.Context) error {
-	for _, p := range w.view.orphans {
+// Adopt puts packs of a view into the index that are in none, such as a session left that was interrupted. The index is durable after
+// the next Flush.
+func (w *Writer) Adopt(ctx context.Context, v *View) error {
+	for _, p := range v.orphans {
 		if err := w.packed(ctx, p); err != nil {
 			return err
 		}
 	}
-	w.view.orphans = nil
+	v.orphans = nil
 	return nil
 }
 
@@ -189,8 +214,9 @@ func (w *Writer) PutSnapshot(ctx context.Context, record []byte) (blob.Name, err
 	if err := w.Flush(ctx); err != nil {
 		return blob.Name{}, err
 	}
-	name, err := w.repo.putObject(ctx, snapshotName, sealObject(w.repo.keys, seal.Snapshot, record, pack.SizeMin))
+	name, err := w.putObject(ctx, snapshotName, sealObject(w.repo.keys, seal.Snapshot, record, pack.SizeMin))
 	if err != nil {
+		w.unsure.Store(true)
 		return blob.Name{}, fmt.Errorf("store the snapshot: %w", err)
 	}
 	return name, nil
@@ -199,31 +225,44 @@ func (w *Writer) PutSnapshot(ctx context.Context, record []byte) (blob.Name, err
 // Commit stores the final snapshot record, asks whether the session still stands (step W5), and ends it. Only when it returns nil is the
 // backup done. ErrEvicted says that the snapshot may lack blobs: the caller begins again with a new session and removes it then.
 func (w *Writer) Commit(ctx context.Context, record []byte) (blob.Name, error) {
+	if err := w.finishParity(ctx); err != nil {
+		return blob.Name{}, err
+	}
 	name, err := w.PutSnapshot(ctx, record)
 	if err != nil {
 		return name, err
 	}
-	ok, err := w.repo.stands(ctx, w.Session())
+	ok, err := w.repo.Stands(ctx, w.Session())
 	if err != nil {
 		return name, fmt.Errorf("confirm the snapshot: %w", err)
 	}
 	if !ok {
 		return name, ErrEvicted
 	}
-	if err := w.repo.storage.Remove(ctx, sessionName(w.Session())); err != nil {
-		return name, fmt.Errorf("end the session: %w", err)
+	if err := w.repo.EndSession(ctx, w.Session()); err != nil {
+		return name, err
 	}
 	w.cancel()
 	return name, nil
 }
 
 // Abort ends a session without a snapshot. What was uploaded stays, is put into the index if storage lets it, and is found by the
-// next session.
+// next session. If a snapshot was to be stored and nobody knows whether it was, the session is evicted: one that turns up later, on a slow way,
+// must not pass for a confirmed one, since packs that it refers to may be gone by then.
 func (w *Writer) Abort(ctx context.Context) error {
 	w.uploads.Wait()
 	w.cancel()
 	err := w.putIndex(ctx)
-	return errors.Join(err, w.repo.storage.Remove(ctx, sessionName(w.Session())))
+	if w.unsure.Load() {
+		return errors.Join(err, w.repo.Evict(ctx, w.Session()))
+	}
+	return errors.Join(err, w.repo.EndSession(ctx, w.Session()))
+}
+
+// putObject stores an object under the hash of its bytes.
+func (w *Writer) putObject(ctx context.Context, path func(blob.Name) string, data []byte) (blob.Name, error) {
+	name := blob.Name(sha256.Sum256(data))
+	return name, w.storage.Put(ctx, path(name), data)
 }
 
 func (w *Writer) failure() error {
@@ -275,7 +314,7 @@ func (w *Writer) putIndex(ctx context.Context) error {
 		return nil
 	}
 	data := encodeIndexObject(w.repo.keys, packs)
-	if _, err := w.repo.putObject(ctx, indexName, data); err != nil {
+	if _, err := w.putObject(ctx, indexName, data); err != nil {
 		return fmt.Errorf("store the index: %w", err)
 	}
 	w.putBytes.Add(uint64(len(data)))

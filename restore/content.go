@@ -16,6 +16,7 @@ import (
 const (
 	largeFile  = 16 << 20 // bytes from which several goroutines write a file
 	largePart  = 4 << 20  // bytes that one of them takes at a time: neighbours share segments
+	partsMax   = 4096     // elements that one of them takes at a time, however short they are
 	blockSize  = 4096     // bytes of zeros that become a hole
 	zerosChunk = 1 << 20  // bytes of zeros that are written or compared at once
 )
@@ -80,10 +81,15 @@ func (w *writer) write(ctx context.Context, buf *buffer, f file, n *snapshot.Nod
 // parts calls fn for each element of n's content, in order, after it saw that the lengths can be true.
 func (r *run) parts(ctx context.Context, n *snapshot.Node, fn func(part) error) error {
 	var off uint64
+	zeros := false
 	for e, err := range snapshot.Elements(ctx, r.loader, n.Content) {
 		if err != nil {
 			return fmt.Errorf("list of contents: %w", err)
 		}
+		if zeros && e.IsZeros() { // no backup writes this: a few bytes could say it a million times
+			return errors.New("list of contents: a run of zeros follows another one")
+		}
+		zeros = e.IsZeros()
 		if e.Length > n.Size-off {
 			return fmt.Errorf("content of more than %d bytes, which the entry has", n.Size)
 		}
@@ -129,7 +135,7 @@ func (w *fileWriter) parallel(ctx context.Context, n *snapshot.Node) error {
 	}
 	err := w.parts(gctx, n, func(p part) error {
 		run, size = append(run, p), size+p.Length
-		if size >= largePart {
+		if size >= largePart || len(run) >= partsMax {
 			flush()
 		}
 		return gctx.Err()

@@ -43,11 +43,12 @@ func (f *folder) join(name string) string {
 	if f.parent == nil {
 		return name
 	}
-	size := len(name)
+	size, levels := len(name), 0
 	for d := f; d.parent != nil; d = d.parent {
 		size += len(d.node.Name) + 1
+		levels++
 	}
-	var parts []string
+	parts := make([]string, 0, levels)
 	for d := f; d.parent != nil; d = d.parent {
 		parts = append(parts, d.node.Name)
 	}

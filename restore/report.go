@@ -8,6 +8,9 @@ import (
 	"github.com/tarn-backup/tarn/snapshot"
 )
 
+// ErrNotEmpty is wrapped by Run's error when the target holds something and the options do not say how to overwrite: nothing was done.
+var ErrNotEmpty = errors.New("the target is not empty")
+
 // ErrIncomplete is wrapped by Run's error when everything was tried, but some entries could not be restored.
 var ErrIncomplete = errors.New("not everything could be restored")
 

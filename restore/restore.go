@@ -139,7 +139,7 @@ func (r *run) checkTop(top *folder, target string, made bool) error {
 	}
 	for _, name := range names {
 		if name != lostAndFound {
-			return fmt.Errorf("target %s is not empty (it has %q): say how to overwrite", target, name)
+			return fmt.Errorf("%w: %s has %q", ErrNotEmpty, target, name)
 		}
 	}
 	return r.prepare(top)

@@ -266,7 +266,7 @@ func TestSmallestRecord(t *testing.T) {
 			t.Errorf("%s: decoded", what)
 		}
 	}
-	if _, err := snapshot.DecodeRecord([]byte(string(want.Encode()) + field(34, "x"))); err != nil {
+	if _, err := snapshot.DecodeRecord([]byte(string(want.Encode()) + field(36, "x"))); err != nil {
 		t.Errorf("a field that may be ignored: %v", err)
 	}
 }
@@ -354,4 +354,12 @@ func FuzzDecodeRecord(f *testing.F) {
 			t.Error(diff)
 		}
 	})
+}
+
+func TestOrigin(t *testing.T) {
+	want := snapshot.Record{Root: snapshot.Node{Type: snapshot.Dir}, Origin: snapshot.Origin{Repo: [16]byte{4}, Name: blob.Name{5}}}
+	got, err := snapshot.DecodeRecord(want.Encode())
+	if err != nil || got.Origin != want.Origin {
+		t.Errorf("got %+v, %v", got, err)
+	}
 }

@@ -125,6 +125,9 @@ func (c *Cursor) Next(n *Node) bool {
 		if err == nil {
 			data, err = c.loader.Load(c.ctx, blob.Tree, e.ID)
 		}
+		if err == nil && uint64(len(data)) != e.Length { // one that is empty could follow itself for ever
+			err = fmt.Errorf("tree %s has %d bytes, want %d", e.ID.Short(), len(data), e.Length)
+		}
 		if err != nil {
 			c.err = err
 			return false

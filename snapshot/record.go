@@ -33,8 +33,18 @@ type Record struct {
 	Mounts   []Mount
 	Problems []Problem // what could not be saved, or not as it was at one moment
 	Original blob.Name // the snapshot that this one was rewritten from; zero for none
+	Origin   Origin    // the snapshot that this one is a copy of; zero for none
 	Settled  bool      // a last look at all folders found them as they were read: all names are of one moment
 }
+
+// Origin names a snapshot of another repository.
+type Origin struct {
+	Repo [16]byte
+	Name blob.Name
+}
+
+// IsZero reports whether o names none.
+func (o Origin) IsZero() bool { return o == Origin{} }
 
 // Stats counts what a backup did.
 type Stats struct {
@@ -111,6 +121,7 @@ const (
 	recProblem  tlv.Tag = 28
 	recOriginal tlv.Tag = 30
 	recSettled  tlv.Tag = 32
+	recOrigin   tlv.Tag = 34
 )
 
 // Encode returns r's record.
@@ -153,6 +164,9 @@ func (r *Record) Encode() []byte {
 	}
 	if r.Settled {
 		b = tlv.AppendUint(b, recSettled, 1)
+	}
+	if !r.Origin.IsZero() {
+		b = tlv.AppendBytes(b, recOrigin, append(r.Origin.Repo[:], r.Origin.Name[:]...))
 	}
 	return b
 }
@@ -203,6 +217,10 @@ func DecodeRecord(data []byte) (*Record, error) {
 			r.Copy(rec.Original[:])
 		case recSettled:
 			rec.Settled = r.UintMax(1) == 1
+		case recOrigin:
+			var both [len(rec.Origin.Repo) + len(rec.Origin.Name)]byte
+			r.Copy(both[:])
+			copy(rec.Origin.Name[:], both[copy(rec.Origin.Repo[:], both[:]):])
 		default:
 			r.Skip()
 		}

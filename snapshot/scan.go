@@ -267,3 +267,31 @@ func (it *scanItem) decode(s string) error {
 func (s *ScanBuilder) Clone() *ScanBuilder {
 	return &ScanBuilder{records: *s.records.clone()}
 }
+
+// CopyScan stores a scan record anew, for another repository: its items name no blobs, but the lists of its parts do.
+func CopyScan(ctx context.Context, from Loader, c Content, to *Lists) (Content, error) {
+	b := to.NewScanBuilder()
+	for e, err := range elementsOf(ctx, from, blob.Scan, c) {
+		if err == nil && e.IsZeros() {
+			err = errElement
+		}
+		var data []byte
+		if err == nil {
+			data, err = from.Load(ctx, blob.Scan, e.ID)
+		}
+		if err != nil {
+			return Content{}, fmt.Errorf("scan record: %w", err)
+		}
+		for rest := string(data); rest != ""; {
+			var item string
+			if item, rest, err = CutRecord(rest, scanItemMax); err != nil {
+				return Content{}, fmt.Errorf("scan record: %w", err)
+			}
+			b.item = append(b.item[:0], item...)
+			if err := b.addItem(ctx); err != nil {
+				return Content{}, err
+			}
+		}
+	}
+	return b.Finish(ctx)
+}

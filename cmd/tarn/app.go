@@ -22,12 +22,17 @@ type app struct {
 	passwordFile    string
 	passwordCommand string
 	kdfMaxMemory    size
+	noCache         bool
 	json            bool
 	quiet           bool
 	verbose         bool
 	noColor         bool
+	store           storeFlags
+	cache           cacheFlags
 
 	passwordFrom string // where the password came from, for the hint
+	passwordEnv  string // the variable that may hold it
+	whose        string // for the prompt, if there are several repositories
 }
 
 // stream is an output, and what is known of who reads it.
@@ -60,7 +65,7 @@ func (s *stream) width() int {
 }
 
 func newApp(stdin, stdout, stderr *os.File) *app {
-	return &app{stdin: stdin, stdout: newStream(stdout), stderr: newStream(stderr)}
+	return &app{stdin: stdin, stdout: newStream(stdout), stderr: newStream(stderr), passwordEnv: "TARN_PASSWORD"}
 }
 
 // outf prints a part of the result.
@@ -137,15 +142,19 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.passwordFile, "password-file", "", "read the password from `FILE`, which nobody else may be able to read")
 	f.StringVar(&a.passwordCommand, "password-command", "", "run `COMMAND`, which prints the password")
 	f.Var(&a.kdfMaxMemory, "kdf-max-memory", "let a repository use `SIZE` of memory for hashing the password (256M)")
+	f.BoolVar(&a.noCache, "no-cache", false, "keep nothing about the repository on this machine")
 	f.BoolVar(&a.json, "json", false, "print lines of JSON (see docs/json.md)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print the result and errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (NO_COLOR)")
+	a.store.flags(f)
+	a.cache.flags(f)
 	f.Lookup("repository").DefValue = "" // the environment is no part of the help
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
-	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newCheck(a), newStats(a), newCat(a), newKey(a),
-		newSource(a), newMount(a), newUmount(a), newVersion(a))
+	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newMount(a), newUmount(a), newForget(a), newPrune(a), newCheck(a),
+		newRepair(a), newParity(a), newCopy(a), newTag(a), newRewrite(a), newStats(a), newCat(a), newCache(a), newKey(a), newSession(a), newSource(a),
+		newBench(a), newVersion(a))
 	return root
 }

@@ -33,6 +33,7 @@ type backupFlags struct {
 	parent string
 	force  bool
 
+	heal        bool
 	dryRun      bool
 	compression string
 	readers     int
@@ -82,6 +83,7 @@ func (b *backupFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&b.time, "time", "", "say that it was made at `TIME` (2006-01-02 15:04:05)")
 	f.StringVar(&b.parent, "parent", "", "compare with snapshot `ID` instead of the last one of the same host and paths")
 	f.BoolVarP(&b.force, "force", "f", false, "compare with none: read all files")
+	f.BoolVar(&b.heal, "heal", false, "read all packs first, and store again what is damaged in them")
 	f.BoolVarP(&b.dryRun, "dry-run", "n", false, "write nothing, say what would be added")
 	f.StringVar(&b.compression, "compression", "default", "off, fast, default, better or max")
 	f.IntVar(&b.readers, "read-concurrency", 0, "read so many files at a time (one per processor)")
@@ -108,7 +110,7 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 		return err
 	}
 	defer r.Close()
-	if err := a.excludes(b, r.dir.Path(), &o); err != nil {
+	if err := a.excludes(b, r.folder(), &o); err != nil {
 		return err
 	}
 	o.Data, o.Meta = r.DataChunker(), r.MetaChunker()
@@ -131,6 +133,11 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 		return a.dryRun(ctx, r.Repo, o, &torn)
 	}
 	job := &backupJob{app: a, repo: r.Repo, options: o, level: level, torn: torn}
+	if b.heal {
+		if job.absent, err = a.absent(ctx, r.Repo); err != nil {
+			return err
+		}
+	}
 	job.hooks = &hooks{holdFlags: &b.hold, job: job}
 	s, err := job.run(ctx)
 	if err != nil {
@@ -185,7 +192,7 @@ func (a *app) parent(ctx context.Context, r *repo.Repo, b *backupFlags, o *backu
 			return nil, err
 		}
 		for _, l := range list { // the newest comes last
-			if samePaths(l.Record.Paths, o.Record.Paths) {
+			if samePaths(l.Record.Paths, o.Record.Paths) && !l.Unconfirmed {
 				s = l
 			}
 		}

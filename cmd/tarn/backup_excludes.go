@@ -29,6 +29,9 @@ func (a *app) excludes(b *backupFlags, repository string, o *backup.Options) err
 	a.noteAnchored(rules.Patterns())
 	e := &exclusion{rules: rules, repository: map[string]bool{}}
 	for _, source := range o.Paths {
+		if repository == "" { // on another machine
+			break
+		}
 		at, inside, err := within(source, repository)
 		if err != nil {
 			return err

@@ -26,6 +26,7 @@ type backupJob struct {
 	options     backup.Options
 	level       pack.Level
 	torn        tornRules
+	absent      func(blob.ID) bool // blobs that count as not there; nil for none
 	hooks       *hooks
 	afterFailed bool // the user's command after the reading
 	progress    *backup.Progress
@@ -77,6 +78,7 @@ func (j *backupJob) run(ctx context.Context) (saved, error) {
 			}
 		}
 		j.removePartials(ctx)
+		j.remember(j.repo, s)
 		return s, nil
 	}
 }
@@ -84,7 +86,7 @@ func (j *backupJob) run(ctx context.Context) (saved, error) {
 // session is one session: begin, save and commit.
 func (j *backupJob) session(ctx context.Context, save func(context.Context, *repo.Writer) (saved, error)) (saved, error) {
 	rec := &j.options.Record
-	w, err := j.repo.NewWriter(ctx, repo.WriterOptions{Compression: j.level,
+	w, err := j.repo.NewWriter(ctx, repo.WriterOptions{Compression: j.level, Absent: j.absent,
 		Session: repo.NewSession(repo.PurposeBackup, rec.Host, rec.User, rec.Program)})
 	if err != nil {
 		return saved{}, err
@@ -110,6 +112,7 @@ func (j *backupJob) save(ctx context.Context, w *repo.Writer) (saved, error) {
 	begin := time.Now()
 	stop := j.showProgress(func() doing { return doingOf(j.progress) })
 	defer stop()
+	defer j.survey(ctx)()
 	var rec *snapshot.Record
 	err := j.hooks.read(ctx, w, j.repo, func() (err error) {
 		if rec, err = backup.Run(ctx, sessionStore{w, j}, j.options, j.progress); err != nil {
@@ -127,7 +130,28 @@ func (j *backupJob) save(ctx context.Context, w *repo.Writer) (saved, error) {
 	rec.Stats.DurationMS = uint64(rec.End.Sub(begin).Milliseconds())
 	rec.Stats.Blobs, rec.Stats.Added, rec.Stats.Stored = w.Added()
 	name, err := w.Commit(ctx, rec.Encode())
-	return saved{name, rec}, err
+	return saved{Name: name, Record: rec}, err
+}
+
+// survey counts what there is to do beside the backup, if progress is shown and no parent tells it. The returned function ends it.
+func (j *backupJob) survey(ctx context.Context) (stop func()) {
+	if !j.showsProgress() || j.options.Stdin != nil || j.progress.EndBytes.Load() > 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done, progress := make(chan struct{}), j.progress
+	go func() {
+		defer close(done)
+		files, bytes := backup.Survey(ctx, &j.options)
+		if ctx.Err() == nil {
+			progress.EndFiles.Store(files)
+			progress.EndBytes.Store(bytes)
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // confirm commits a record again, in a new session. It is for streams, which can't be read again: all that the snapshot needs must still be
@@ -161,7 +185,7 @@ func (j *backupJob) confirm(ctx context.Context, w *repo.Writer, rec *snapshot.R
 	}
 	rec.Session = w.Session()
 	name, err := w.Commit(ctx, rec.Encode())
-	return saved{name, rec}, err
+	return saved{Name: name, Record: rec}, err
 }
 
 // abort ends a session that failed or was interrupted, such that the next one finds what was uploaded.
@@ -184,24 +208,12 @@ func (j *backupJob) abort(ctx context.Context, w *repo.Writer, why error) error 
 		"run the same command again, and it goes on with them")
 }
 
-// removePartials removes the snapshots of the way, which the final one takes the place of. While somebody prunes they stay: a list that he
-// is just making might have neither.
+// removePartials removes the snapshots of the way, which the final one takes the place of.
 func (j *backupJob) removePartials(ctx context.Context) {
 	if len(j.partials) == 0 {
 		return
 	}
-	sessions, err := j.repo.Sessions(ctx)
-	for _, s := range sessions {
-		if s.Purpose == repo.PurposePrune {
-			return
-		}
-	}
-	for _, name := range j.partials {
-		if err == nil {
-			err = j.repo.RemoveSnapshot(ctx, name)
-		}
-	}
-	if err != nil {
+	if _, err := j.repo.RemoveReplaced(ctx, j.partials); err != nil {
 		j.detailf("unfinished snapshots stay: %v", err)
 	}
 }

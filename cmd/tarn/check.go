@@ -64,37 +64,62 @@ func (s *share) String() string { return "" }
 // Type names the flag's value in the help.
 func (s *share) Type() string { return "SHARE" }
 
+// checkFlags say what a check reads.
+type checkFlags struct {
+	data   share
+	subset string
+	older  string
+	scrub  bool
+	criteria
+}
+
 func newCheck(a *app) *cobra.Command {
-	var data share
-	var c criteria
+	f := new(checkFlags)
 	cmd := &cobra.Command{
 		Use: "check [ID...]", Short: "Prove that the repository is whole", Args: argsBetween(0, -1),
 		Long: `Prove that every blob that a snapshot needs is in the index and in its pack. With --read-data every stored byte is read,
 opened and hashed, too; with a share like 10% a part of the packs, another one each day, so that ten days read all.
 
+The repository keeps the day on which each pack was last read whole and found good. --older-than 30d reads only what nobody
+looked at for so long, and with a subset like 5G what was looked at longest ago comes first: run it each night, and
+everything has its turn.
+
+--scrub needs no password, and so is for the machine that has the disks: it compares the hash of every object with its name.
+
 With IDs only these snapshots are checked, and what they need.`,
 		Example: `  tarn check
   tarn check --read-data
-  tarn check --read-data=10%`,
+  tarn check --read-data-subset 5G --older-than 30d
+  tarn check --read-data-subset 2/10
+  tarn check --scrub`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o := check.Options{ReadData: data > 0, Fraction: float64(data), Turn: uint64(time.Now().Unix() / 86400)}
-			return a.check(cmd.Context(), o, args, c)
+			if f.scrub {
+				return a.scrub(cmd.Context(), args)
+			}
+			o, err := f.options()
+			if err != nil {
+				return err
+			}
+			return a.check(cmd.Context(), o, f, args)
 		},
 	}
-	cmd.Flags().Var(&data, "read-data", "also read all data, or a `SHARE` of it")
+	cmd.Flags().Var(&f.data, "read-data", "also read all data, or a `SHARE` of it")
 	cmd.Flags().Lookup("read-data").NoOptDefVal = "all"
-	c.flags(cmd.Flags())
+	cmd.Flags().StringVar(&f.subset, "read-data-subset", "", "also read a `PART` of the data: 2/10 (the second of ten parts), 10% or 5G")
+	cmd.Flags().StringVar(&f.older, "older-than", "", "also read the data that nobody looked at for `DAYS`: 30d, 12h")
+	cmd.Flags().BoolVar(&f.scrub, "scrub", false, "compare hashes with names only, without a password")
+	f.flags(cmd.Flags())
 	return cmd
 }
 
-func (a *app) check(ctx context.Context, o check.Options, args []string, c criteria) error {
-	r, err := a.open(ctx)
+func (a *app) check(ctx context.Context, o check.Options, f *checkFlags, args []string) error {
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	for _, selector := range args {
-		s, _, err := a.selectSnapshot(ctx, r.Repo, selector, c)
+		s, _, err := a.selectSnapshot(ctx, r.Repo, selector, f.criteria)
 		if err != nil {
 			return err
 		}
@@ -104,11 +129,16 @@ func (a *app) check(ctx context.Context, o check.Options, args []string, c crite
 	var done, total atomic.Int64
 	o.Progress = func(d, t int64) { done.Store(d); total.Store(t) }
 	stop := a.showProgress(func() doing { return doing{bytes: uint64(done.Load()), endBytes: uint64(total.Load())} })
+	looks, err := a.looks(ctx, r.Repo, f, &o)
+	if err != nil {
+		return err
+	}
 	sum, err := check.Run(ctx, r.Repo, o, a.finding)
 	stop()
 	if err != nil {
 		return err
 	}
+	looks.keep(ctx)
 	a.checkDone(&sum, o, time.Since(begin))
 	if sum.Errors > 0 {
 		return errTold(exitFailed)
@@ -170,7 +200,7 @@ func (a *app) checkDone(sum *check.Summary, o check.Options, took time.Duration)
 		a.outf("no damage, %s\n", counted(sum.Warnings, "warning"))
 	case !o.ReadData:
 		a.outf("%s (--read-data reads every byte, too)\n", a.stdout.green("nothing is missing"))
-	case o.Fraction < 1:
+	case o.Fraction < 1 || o.Pick != nil:
 		a.outf("%s in what was read\n", a.stdout.green("nothing is missing or damaged"))
 	default:
 		a.outf("%s\n", a.stdout.green("nothing is missing or damaged"))

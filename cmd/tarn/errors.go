@@ -118,12 +118,16 @@ func (a *app) hint(err error) string {
 		return "back up to it, or name another folder"
 	case errors.Is(err, seal.ErrVersion):
 		return "update tarn; \"tarn version\" says which one this is"
+	case errors.Is(err, repo.ErrBlind):
+		return "\"tarn check\" names the damaged object; remove it while nobody prunes. Restores are not affected"
 	case errors.Is(err, storage.ErrFull):
 		return "nothing that was saved is lost: make room and run the same command again, it goes on from there"
 	case isDamage(err):
 		return "\"tarn check --read-data\" says what else is damaged; snapshots that don't need it are not affected"
 	case errors.Is(err, snapshot.ErrNotFound):
 		return "\"tarn ls ID --recursive\" lists what a snapshot has"
+	case errors.Is(err, fs.ErrPermission) && a.isFar():
+		return "docs/repositories.md says where credentials come from, and what they have to allow"
 	case errors.Is(err, fs.ErrPermission):
 		return "run tarn as a user who may do this"
 	}

@@ -73,6 +73,14 @@ func healthText(r *snapshot.Record) string {
 	return strings.Join(parts, ", ")
 }
 
+// stateText says how far a snapshot can be trusted, and whether it was confirmed at all.
+func stateText(s saved) string {
+	if s.Unconfirmed {
+		return "unconfirmed, " + healthText(s.Record)
+	}
+	return healthText(s.Record)
+}
+
 // problemKindText is a word for programs.
 func problemKindText(k snapshot.ProblemKind) string {
 	names := [...]string{"unknown", "unreadable", "torn", "carried", "attributes", "appended", "torn-ok"}

@@ -48,6 +48,7 @@ func (e *evictor) Put(ctx context.Context, name string, data []byte) error {
 
 func newJob(t *testing.T, s storage.Storage) *backupJob {
 	t.Helper()
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	a := &app{quiet: true}
 	a.stderr = stream{Writer: bufio.NewWriter(io.Discard)}
 	kdf := seal.KDF{MemoryKiB: 8 << 10, Passes: 1, Lanes: 1}

@@ -68,6 +68,7 @@ type snapshotLine struct {
 	Excludes []string  `json:"excludes,omitempty"`
 	Parent   string    `json:"parent,omitempty"`
 	Partial  bool      `json:"partial,omitempty"`
+	Unsure   bool      `json:"unconfirmed,omitempty"`
 	Program  string    `json:"program"`
 	Whole    bool      `json:"whole"`           // every file is whole, and none is missing
 	Exact    bool      `json:"exact,omitempty"` // and all of it is of one moment
@@ -107,7 +108,7 @@ func statsLineOf(r *snapshot.Record) statsLine {
 func snapshotLineOf(s saved) snapshotLine {
 	r := s.Record
 	l := snapshotLine{Type: "snapshot", ID: s.Name.String(), Short: s.Name.Short(), Time: r.Time, End: r.End, Host: r.Host, User: r.User,
-		Paths: append([]string{}, r.Paths...), Tags: append([]string{}, r.Tags...), Excludes: r.Excludes, Partial: r.Partial, Program: r.Program,
+		Paths: append([]string{}, r.Paths...), Tags: append([]string{}, r.Tags...), Excludes: r.Excludes, Partial: r.Partial, Unsure: s.Unconfirmed, Program: r.Program,
 		Whole: isWhole(r), Exact: isExact(r), statsLine: statsLineOf(r)}
 	if !r.Parent.IsZero() {
 		l.Parent = r.Parent.String()

@@ -38,10 +38,11 @@ old password.`,
 		Example: `  tarn key list
   tarn key add --label laptop
   tarn key passwd
+  tarn key rotate
   tarn key remove 1a2b3c4d`,
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKeyList(a), newKeyAdd(a), newKeyPasswd(a), newKeyRemove(a))
+	cmd.AddCommand(newKeyList(a), newKeyAdd(a), newKeyPasswd(a), newKeyRemove(a), newKeyRotate(a))
 	return cmd
 }
 
@@ -197,6 +198,51 @@ func newKeyRemove(a *app) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func newKeyRotate(a *app) *cobra.Command {
+	var flags keyFlags
+	yes := false
+	cmd := &cobra.Command{
+		Use: "rotate", Short: "Seal what comes with a new key, after a password got out", Args: noArgs,
+		Long: `Give the repository another master key and another password. What is saved from now on can't be read by somebody who has an
+old key file and its password. What was saved before can, if he has a copy of it or can read the storage: to take that from him, copy
+the snapshots to a new repository, and remove this one.
+
+All other keys are removed, since their passwords are not known: add them again. Nothing is read or written anew. Do it when no
+backup is running: one that is ends with the old key.`,
+		Example: "  tarn key rotate\n  tarn key rotate --new-password-file ~/.tarn-password --yes",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			slots, err := r.Keys(cmd.Context())
+			if err != nil && len(slots) == 0 {
+				return err
+			}
+			if len(slots) > 1 && !yes {
+				return withHint(fmt.Errorf("%s would be removed, and nothing was changed", counted(len(slots)-1, "other key")),
+					"\"tarn key list\" lists them; run it again with --yes, and add them again")
+			}
+			password, err := a.newPassword(cmd.Context(), flags.secret())
+			if err != nil {
+				return err
+			}
+			slot := a.slot(flags.label)
+			slot.KDF = flags.kdf.kdf()
+			name, err := r.RotateKey(cmd.Context(), slot, password)
+			if err != nil {
+				return err
+			}
+			a.keyChanged("key_rotated", "opens the repository now, and no other does", name)
+			return nil
+		},
+	}
+	flags.flags(cmd.Flags())
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "also if there are other keys")
+	return cmd
 }
 
 func selectKey(slots []repo.KeySlot, prefix string) (repo.KeySlot, error) {

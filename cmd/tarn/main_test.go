@@ -19,17 +19,22 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the files in testdata: each is a flow, typed as a user types it.
 func TestScripts(t *testing.T) {
+	far := &farServers{t: t}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TARN_REPOSITORY", filepath.Join(env.WorkDir, "repo"))
 			env.Setenv("TARN_PASSWORD", "secret")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
 			env.Setenv("SELF", os.Args[0])
 			return os.Chmod(filepath.Dir(env.WorkDir), 0o755) // other users must come through
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
+			case "mkfs.ext4":
+				_, err := exec.LookPath("mkfs.ext4")
+				return err == nil, nil
 			case "root":
 				return os.Geteuid() == 0, nil
 			case "setpriv":
@@ -39,7 +44,8 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": cmdCode, "age": cmdAge, "tmpfs": cmdTmpfs, "capture": cmdCapture, "interrupt": cmdInterrupt,
+			"code": cmdCode, "age": cmdAge, "tmpfs": cmdTmpfs, "ext4": cmdExt4, "capture": cmdCapture, "interrupt": cmdInterrupt,
+			"serve": far.serve,
 		},
 	})
 }
@@ -79,6 +85,16 @@ func cmdTmpfs(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { exec.Command("umount", path).Run() })
 }
 
+// cmdExt4 mounts a new ext4 of a size from a loop device: ext4 folder 64m
+func cmdExt4(ts *testscript.TestScript, neg bool, args []string) {
+	path := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(path, 0o755))
+	ts.Check(ts.Exec("truncate", "-s", args[1], path+".img"))
+	ts.Check(ts.Exec("mkfs.ext4", "-q", "-m", "0", path+".img"))
+	ts.Check(ts.Exec("mount", "-o", "loop", path+".img", path))
+	ts.Defer(func() { exec.Command("umount", path).Run() })
+}
+
 // cmdCapture sets a variable to the standard output of a program, without its end of line: capture ID tarn ...
 func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Exec(args[1], args[2:]...))
@@ -102,7 +118,7 @@ func cmdInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(path, args[3:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), said, said
-	cmd.Env = append(os.Environ(), "TARN_REPOSITORY="+ts.Getenv("TARN_REPOSITORY"), "TARN_PASSWORD=secret")
+	cmd.Env = append(os.Environ(), "TARN_REPOSITORY="+ts.Getenv("TARN_REPOSITORY"), "TARN_PASSWORD=secret", "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"))
 	ts.Check(cmd.Start())
 	_, err = os.ReadFile(ts.MkAbs(args[0])) // ends when the writer is done
 	ts.Check(err)

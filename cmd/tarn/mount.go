@@ -83,7 +83,7 @@ func (m *mountFlags) flags(f *pflag.FlagSet) {
 
 func (m *mountFlags) options(a *app) fusefs.Options {
 	o := fusefs.Options{Match: m.match, Templates: m.templates, TimeForm: m.timeForm, AllowOther: m.allowOther, CacheSize: int64(m.cache / 2),
-		Device: "tarn:" + a.repository}
+		Device: "tarn:" + a.shownRepository()}
 	if m.ownerMe {
 		o.Owner = &fusefs.Owner{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
 	}
@@ -97,12 +97,14 @@ func (m *mountFlags) options(a *app) fusefs.Options {
 }
 
 func (a *app) mount(ctx context.Context, flags *mountFlags, dir string) error {
-	path, err := a.location()
+	place, err := a.location()
 	if err != nil {
 		return err
 	}
-	if err := apart(path, dir); err != nil {
-		return err
+	if place.kind == kindFolder {
+		if err := apart(place.folder, dir); err != nil {
+			return err
+		}
 	}
 	for i, p := range flags.paths {
 		flags.paths[i] = absolute(p) // in the background we will be elsewhere

@@ -23,12 +23,12 @@ type secret struct {
 
 // password returns the password of the repository.
 func (a *app) password(ctx context.Context) ([]byte, error) {
-	p, from, err := a.readSecret(ctx, secret{a.passwordFile, a.passwordCommand, "TARN_PASSWORD"})
+	p, from, err := a.readSecret(ctx, secret{a.passwordFile, a.passwordCommand, a.passwordEnv})
 	if err != nil || from != "" {
 		a.passwordFrom = from
 		return p, err
 	}
-	return a.prompt(ctx, "password: ")
+	return a.prompt(ctx, a.whose+"password: ")
 }
 
 // newPassword returns a password that is to be set; people type it twice.

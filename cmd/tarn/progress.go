@@ -21,13 +21,13 @@ type doing struct {
 }
 
 // showProgress shows what look says until the returned function is called: on a terminal by lines that are drawn again and again, with --json by
-// status lines, else not at all. This is the only place where the program starts a goroutine for showing something.
+// status lines, else not at all.
 func (a *app) showProgress(look func() doing) (stop func()) {
 	every := drawEvery
 	if a.json {
 		every = statusEvery
 	}
-	if a.quiet || !a.json && !a.stderr.terminal {
+	if !a.showsProgress() {
 		return func() {}
 	}
 	begin := time.Now()
@@ -54,6 +54,9 @@ func (a *app) showProgress(look func() doing) (stop func()) {
 		a.stderr.Flush()
 	}
 }
+
+// showsProgress reports whether anybody sees progress.
+func (a *app) showsProgress() bool { return !a.quiet && (a.json || a.stderr.terminal) }
 
 func (a *app) show(d doing, since time.Duration) {
 	if a.json {

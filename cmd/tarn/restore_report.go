@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -113,7 +112,7 @@ func (a *app) restoreDone(ctx context.Context, flags *restoreFlags, r *restoreRe
 			"the same command with --overwrite if-changed goes on")
 	}
 	if err != nil && !errors.Is(err, restore.ErrIncomplete) {
-		if flags.overwrite == "" && sum.Files+sum.Folders+sum.Others == 0 && hasEntries(flags.target) {
+		if errors.Is(err, restore.ErrNotEmpty) {
 			return withHint(err, "name an empty folder, or add --overwrite if-changed, always or never")
 		}
 		return err
@@ -130,12 +129,6 @@ func (a *app) restoreDone(ctx context.Context, flags *restoreFlags, r *restoreRe
 		return errTold(exitFailed)
 	}
 	return nil
-}
-
-// hasEntries reports whether a folder has something in it.
-func hasEntries(path string) bool {
-	entries, err := os.ReadDir(path)
-	return err == nil && len(entries) > 0
 }
 
 func restoreSummaryOf(flags *restoreFlags, r *restoreReport, sum *restore.Summary) restoreSummaryLine {

@@ -19,8 +19,9 @@ import (
 
 // saved is a stored snapshot.
 type saved struct {
-	Name   blob.Name
-	Record *snapshot.Record
+	Name        blob.Name
+	Record      *snapshot.Record
+	Unconfirmed bool // its session was evicted before it ended: it may lack something
 }
 
 // criteria say which snapshots a command means.
@@ -67,7 +68,7 @@ func loadSnapshot(ctx context.Context, r *repo.Repo, name blob.Name) (saved, err
 	if err != nil {
 		return saved{}, fmt.Errorf("snapshot %s: %w", name.Short(), err)
 	}
-	return saved{name, rec}, nil
+	return saved{Name: name, Record: rec}, nil
 }
 
 // recordsAtOnce is how many snapshots are read at a time.
@@ -79,8 +80,12 @@ func (a *app) loadSnapshots(ctx context.Context, r *repo.Repo, c criteria) ([]sa
 	if err != nil {
 		return nil, err
 	}
-	var mu sync.Mutex // guards list
-	var list []saved
+	evicted, err := r.Evictions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex // guards list and all
+	var list, all []saved
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(recordsAtOnce)
 	for _, n := range names {
@@ -94,8 +99,12 @@ func (a *app) loadSnapshots(ctx context.Context, r *repo.Repo, c criteria) ([]sa
 			case errors.Is(err, storage.ErrNotExist): // removed meanwhile
 			case err != nil:
 				a.warnf("%v", err)
-			case c.match(s.Record):
-				list = append(list, s)
+			default:
+				s.Unconfirmed = evicted[s.Record.Session]
+				all = append(all, s)
+				if c.match(s.Record) {
+					list = append(list, s)
+				}
 			}
 			return nil
 		})
@@ -104,6 +113,7 @@ func (a *app) loadSnapshots(ctx context.Context, r *repo.Repo, c criteria) ([]sa
 		return nil, err
 	}
 	slices.SortFunc(list, older)
+	a.compareSeen(r, names, all)
 	return list, nil
 }
 
@@ -127,6 +137,7 @@ func (a *app) selectSnapshot(ctx context.Context, r *repo.Repo, selector string,
 		if err != nil {
 			return saved{}, "", err
 		}
+		list = slices.DeleteFunc(list, func(s saved) bool { return s.Unconfirmed })
 		if back >= len(list) {
 			return saved{}, "", c.missing(id, len(list))
 		}

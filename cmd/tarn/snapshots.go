@@ -20,7 +20,8 @@ func newSnapshots(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "snapshots [ID...]", Short: "List the snapshots", Args: argsBetween(0, -1),
 		Long: `List the snapshots, the oldest first. The last column says whether every file in it is whole, as it was at one moment,
-or how many are torn, carried over from an older snapshot, or could not be read.`,
+or how many are torn, carried over from an older snapshot, or could not be read. An unconfirmed snapshot is of a backup whose session was
+ended by somebody while it ran: it may lack something, and "latest" passes over it.`,
 		Example: `  tarn snapshots
   tarn snapshots --host laptop --tag weekly
   tarn snapshots --latest 1 --group-by host,paths`,
@@ -144,7 +145,7 @@ func (a *app) printSnapshotTable(list []saved) {
 	for _, l := range list {
 		r := l.Record
 		t.add(l.Name.Short(), timeText(r.Time), s.name(r.Host), s.name(strings.Join(r.Tags, ",")), bytesText(r.Stats.Bytes), count(r.Stats.Files),
-			healthText(r), s.name(strings.Join(r.Paths, " ")))
+			stateText(l), s.name(strings.Join(r.Paths, " ")))
 	}
 	t.print(s)
 }

@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -35,6 +34,10 @@ type Options struct {
 	Turn      uint64      // which share: 1/Fraction runs with following turns read every pack
 	Snapshots []blob.Name // only these, and with ReadData only the packs that they need; all if empty
 	Workers   int         // goroutines that read; 0 for one per processor
+	// Pick, if not nil, chooses with ReadData which packs to read, of all that there are and their sizes.
+	Pick func(packs map[blob.Name]int64) map[blob.Name]bool
+	// Proven, if not nil, is told of each pack all of whose bytes were found right. Calls don't overlap.
+	Proven func(pack blob.Name)
 	// Progress, if not nil, is told how many bytes of packs were read, and how many there are to read. Calls don't overlap.
 	Progress func(done, total int64)
 }
@@ -121,7 +124,9 @@ type checker struct {
 	lost   lost
 	blind  bool // trash can't be read
 
-	mu       sync.Mutex // guards what follows, and the calls of report and Progress
+	picked map[blob.Name]bool // by the caller; nil if he does not care
+
+	mu       sync.Mutex // guards what follows, and the calls of report, Proven and Progress
 	report   func(Finding)
 	summary  Summary
 	read     map[blob.Name]bool // packs that were read whole, or are about to be
@@ -180,29 +185,15 @@ func (c *checker) run(ctx context.Context) error {
 	return nil
 }
 
-// takeView takes the repository's view. Damaged trash must not keep anybody from finding out what else is wrong: then all packs
-// count, and what they hold is read from themselves.
+// takeView takes the repository's view. Damaged trash keeps nobody from finding out what else is wrong: the packs that it names count.
 func (c *checker) takeView(ctx context.Context) (*repo.View, error) {
 	v, err := c.repo.TakeView(ctx)
-	if err == nil || !errors.Is(err, seal.ErrCorrupt) || ctx.Err() != nil {
+	if err != nil || v.Blind == nil || c.blind {
 		return v, err
 	}
-	if !c.blind {
-		c.blind = true
-		c.found(Finding{Severity: Error, Problem: err.Error(), Effect: "nobody can use the repository before this is repaired"})
-	}
-	v = &repo.View{Index: index.New(), Packs: map[blob.Name]int64{}, Trashed: map[blob.Name]bool{}, Objects: map[blob.Name][]blob.Name{}}
-	for name, size := range c.listed.packs {
-		v.Packs[name] = size
-		p, err := c.readDirectory(ctx, name, size)
-		if err == nil {
-			err = v.Index.Add(p)
-		}
-		if err != nil && ctx.Err() != nil {
-			return nil, err
-		}
-		// Any other error is reported when the packs' turn comes.
-	}
+	c.blind = true
+	c.found(Finding{Severity: Error, Problem: v.Blind.Error(),
+		Effect: "nobody can back up or prune before the damaged object is removed, which is safe while no prune runs; no snapshot is affected"})
 	return v, nil
 }
 

@@ -233,7 +233,9 @@ func small(t testing.TB, snapshots int) (*memory.Store, []blob.Name) {
 	}
 	keys := r.SealKeys()
 	hashed(t, s, "trash/", sealed(keys, seal.Trash, bytes.Repeat([]byte{7}, 64)))
-	hashed(t, s, "wait/", sealed(keys, seal.Wait, bytes.Repeat([]byte{8}, 16)))
+	if err := r.PutWait(context.Background(), &repo.Wait{Trash: blob.Name{7}, Time: time.Unix(1, 0), Sessions: []blob.Session{{8}}}); err != nil {
+		t.Fatal(err)
+	}
 	for name, data := range map[string]string{"evictions/000102030405060708090a0b0c0d0e0f": "evicted\n"} {
 		if err := s.Put(context.Background(), name, []byte(data)); err != nil {
 			t.Fatal(err)

@@ -25,6 +25,9 @@ const (
 	evictionsDir = "evictions/"
 	trashDir     = "trash/"
 	waitDir      = "wait/"
+	looksDir     = "looks/"
+	settingsDir  = "settings/"
+	parityDir    = "parity/"
 )
 
 // objectSizeMax is the longest object in bytes that is no pack.
@@ -35,7 +38,7 @@ type listing struct {
 	packs     map[blob.Name]int64
 	indexes   []blob.Name
 	snapshots []blob.Name
-	small     []string // config, keys, sessions, evictions, trash and wait
+	small     []string // all that is none of the above
 	foreign   []string
 	evicted   map[blob.Session]bool
 }
@@ -92,7 +95,7 @@ func classify(name string) (folder string, hash blob.Name, ok bool) {
 	case sessionsDir, evictionsDir:
 		_, err := blob.ParseSession(base)
 		return folder, hash, err == nil
-	case keysDir, indexDir, snapshotsDir, trashDir, waitDir:
+	case keysDir, indexDir, snapshotsDir, trashDir, waitDir, looksDir, settingsDir, parityDir:
 	default:
 		return folder, hash, false
 	}
@@ -142,6 +145,9 @@ func (c *checker) objects(ctx context.Context) error {
 		if strings.HasPrefix(name, keysDir) {
 			keys++
 		}
+		if strings.HasPrefix(name, parityDir) && !c.options.ReadData {
+			continue // they are as long as packs
+		}
 		g.Go(func() error {
 			c.small(ctx, name)
 			return ctx.Err()
@@ -171,6 +177,12 @@ func effect(folder string) string {
 		return "no snapshot is affected"
 	case trashDir:
 		return "what was about to be removed is unknown; no snapshot is affected"
+	case parityDir:
+		return "no snapshot is affected; \"tarn repair packs\" makes the parity again"
+	case settingsDir:
+		return "how much parity is made falls back to the usual; no snapshot is affected"
+	case looksDir:
+		return "when some packs were looked at is forgotten, and they are read again; no snapshot is affected"
 	case waitDir:
 		return "a prune has to begin again; no snapshot is affected"
 	}

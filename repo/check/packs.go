@@ -71,6 +71,9 @@ func (c *checker) packs(ctx context.Context) error {
 	}
 	for _, err := range c.view.Warnings {
 		text := err.Error()
+		if err == c.view.Blind {
+			continue // it was reported
+		}
 		if !slices.ContainsFunc(bad, func(name string) bool { return strings.Contains(text, name) }) {
 			c.found(Finding{Severity: Warning, Problem: text})
 		}
@@ -160,7 +163,8 @@ func (c *checker) pack(ctx context.Context, j job) {
 	if j.indexed != nil {
 		v.compare(own, j.indexed, j.size)
 	}
-	if c.toRead(j, dir, len(v.faults) > 0) {
+	read := c.toRead(j, dir, len(v.faults) > 0)
+	if read {
 		err := c.readPack(ctx, j, dir, &v)
 		if errors.Is(err, storage.ErrNotExist) {
 			c.look()
@@ -172,6 +176,9 @@ func (c *checker) pack(ctx context.Context, j job) {
 	}
 	c.mu.Lock()
 	c.summary.Packs++
+	if read && len(v.faults) == 0 && c.options.Proven != nil {
+		c.options.Proven(j.name)
+	}
 	c.mu.Unlock()
 	if len(v.faults) > 0 {
 		c.reportPack(j, dir, &v)
@@ -255,6 +262,9 @@ func (c *checker) doubt(name blob.Name) {
 
 // plan counts the bytes that are to be read.
 func (c *checker) plan() {
+	if c.options.Pick != nil && c.picked == nil {
+		c.picked = c.options.Pick(c.view.Packs)
+	}
 	for name, size := range c.view.Packs {
 		if c.options.ReadData && c.inTurn(name) {
 			c.total += size
@@ -278,15 +288,23 @@ func (c *checker) toRead(j job, dir *index.Pack, faulty bool) bool {
 	return want
 }
 
-// inTurn reports whether a pack is in the share of this turn. Names are hashes, so equal ranges of them have about equal shares.
+// inTurn reports whether a pack is to be read with ReadData.
 func (c *checker) inTurn(name blob.Name) bool {
-	share := c.options.Fraction
+	if c.options.Pick != nil {
+		return c.picked[name]
+	}
+	return InShare(name, c.options.Fraction, c.options.Turn)
+}
+
+// InShare reports whether a pack is in the share of a turn; a share of 0 or 1 has all packs. Names are hashes, so equal ranges of them have
+// about equal shares.
+func InShare(name blob.Name, share float64, turn uint64) bool {
 	if share == 0 || share == 1 {
 		return true
 	}
 	turns := math.Ceil(1/share - 1e-9)
 	at := float64(binary.BigEndian.Uint64(name[:])>>11) / (1 << 53)
-	first := share * float64(c.options.Turn%uint64(turns))
+	first := share * float64(turn%uint64(turns))
 	return at >= first && at < first+share
 }
 

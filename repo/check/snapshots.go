@@ -156,6 +156,7 @@ type tour struct {
 	first error
 	paths []string // the first in order of those found
 	count int
+	seen  int // problems, also those of paths that are counted already
 }
 
 func (t *tour) add(path string, err error) {
@@ -164,6 +165,7 @@ func (t *tour) add(path string, err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.seen++
 	if t.count++; t.count == 1 {
 		t.first = err
 	}
@@ -179,5 +181,5 @@ func (t *tour) add(path string, err error) {
 func (t *tour) full() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.count >= problemsMax
+	return t.count >= problemsMax || t.seen >= 10*problemsMax
 }

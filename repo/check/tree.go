@@ -271,7 +271,7 @@ func (w *walker) leave(key blob.ID, at spot, s span, problems int) {
 func (w *walker) resolve(at spot, kind blob.Kind, id blob.ID, length int64) (problems int) {
 	w.refs[kind].Add(id)
 	var buf [4]blob.Extent
-	copies := w.view.Index.LookupAll(id, buf[:0])
+	copies := w.view.Copies(id, buf[:0])
 	for _, e := range copies {
 		if (length < 0 || int64(e.Length) == length) && (w.lost == nil || !w.lost.has(e)) {
 			return 0
@@ -292,7 +292,7 @@ func (w *walker) resolve(at spot, kind blob.Kind, id blob.ID, length int64) (pro
 func (w *walker) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, error) {
 	var buf [4]blob.Extent
 	var last error
-	for _, e := range w.view.Index.LookupAll(id, buf[:0]) {
+	for _, e := range w.view.Copies(id, buf[:0]) {
 		data, err := w.loadExtent(ctx, kind, id, e)
 		if err == nil || ctx.Err() != nil {
 			return data, err
@@ -311,7 +311,7 @@ func missing(kind blob.Kind, id blob.ID) error {
 }
 
 func (w *walker) loadExtent(ctx context.Context, kind blob.Kind, id blob.ID, e blob.Extent) ([]byte, error) {
-	info, ok := w.view.Index.Pack(e.Pack)
+	info, ok := w.view.Pack(e.Pack)
 	if !ok {
 		return nil, fmt.Errorf("%s blob %s: pack %s is gone", kind, id.Short(), e.Pack.Short())
 	}

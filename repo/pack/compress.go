@@ -42,7 +42,7 @@ const (
 )
 
 // windowSize is the compression window: a segment of usual size. Longer ones hold a single chunk.
-const windowSize = 1 << 20
+const windowSize = 2 << 20
 
 // A Compressor compresses segments. It serves one goroutine.
 type Compressor struct {
@@ -165,9 +165,14 @@ func (p *Prover) Prove(o *seal.Opener, number uint32, sealed, want []byte) error
 	return fmt.Errorf("segment looked at again after sealing: %w: this machine's memory or processor may be faulty", err)
 }
 
-// Decompress returns the size bytes of plaintext of a body that a Compressor made, for objects that are read now and then.
+// Decompress returns the size bytes of plaintext of a body that a Compressor made, for bodies that are read now and then.
 func Decompress(body []byte, size int) ([]byte, error) {
 	d := NewDecompressor(1)
 	defer d.dec.Close()
+	return d.Decompress(body, size)
+}
+
+// Decompress returns the size bytes of plaintext of a body that a Compressor made.
+func (d *Decompressor) Decompress(body []byte, size int) ([]byte, error) {
 	return d.decompress(nil, body, size)
 }

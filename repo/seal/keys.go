@@ -47,15 +47,26 @@ type RepoID [16]byte
 func (r RepoID) String() string { return fmt.Sprintf("%x", r[:]) }
 
 // Keys derives and uses the keys of one repository. It is safe for concurrent use.
+//
+// All epochs' keys open; the newest one's seal. The IDs of blobs and the chunker are those of the oldest epoch for ever: else a
+// rotation would end the deduplication with all that is there.
 type Keys struct {
 	repo    RepoID
-	epoch   uint32
-	master  [KeySize]byte
-	kinds   [Parity + 1][KeySize]byte
-	salt    [KeySize]byte
+	epochs  []*epoch // ascending; the last one seals
 	chunker [KeySize]byte
 	hashers [blob.Scan + 1]sync.Pool // of *blake3.Hasher, keyed for that kind's IDs
 }
+
+// epoch is one master key and what is derived from it.
+type epoch struct {
+	number uint32
+	master [KeySize]byte
+	kinds  [Parity + 1][KeySize]byte
+	salt   [KeySize]byte
+}
+
+// EpochsMax is how many master keys a repository may have had.
+const EpochsMax = 64
 
 // NewMaster returns a fresh master key.
 func NewMaster() (master [KeySize]byte) {
@@ -64,27 +75,59 @@ func NewMaster() (master [KeySize]byte) {
 }
 
 // NewKeys derives the keys of a repository from its master key.
-func NewKeys(repo RepoID, epoch uint32, master [KeySize]byte) *Keys {
-	k := &Keys{repo: repo, epoch: epoch, master: master}
-	derive := func(purpose string, to *[KeySize]byte) { blake3.DeriveKey("tarn v1 "+purpose, master[:], to[:]) }
-	for kind := Pack; kind <= Parity; kind++ {
-		derive(kind.String(), &k.kinds[kind])
-	}
-	derive("salt", &k.salt)
-	derive("chunker", &k.chunker)
+func NewKeys(repo RepoID, number uint32, master [KeySize]byte) *Keys {
+	k := &Keys{repo: repo, epochs: []*epoch{newEpoch(number, master)}}
+	blake3.DeriveKey("tarn v1 chunker", master[:], k.chunker[:])
 	for kind := blob.Data; kind <= blob.Scan; kind++ {
 		var key [KeySize]byte
-		derive("id "+kind.String(), &key)
+		blake3.DeriveKey("tarn v1 id "+kind.String(), master[:], key[:])
 		k.hashers[kind].New = func() any { return newKeyed(key[:]) }
 	}
 	return k
 }
 
+func newEpoch(number uint32, master [KeySize]byte) *epoch {
+	e := &epoch{number: number, master: master}
+	for kind := Pack; kind <= Parity; kind++ {
+		blake3.DeriveKey("tarn v1 "+kind.String(), master[:], e.kinds[kind][:])
+	}
+	blake3.DeriveKey("tarn v1 salt", master[:], e.salt[:])
+	return e
+}
+
+// Rotate returns keys that seal with another master key, in the next epoch, and open all that k opens.
+func (k *Keys) Rotate(master [KeySize]byte) (*Keys, error) {
+	if len(k.epochs) == EpochsMax {
+		return nil, fmt.Errorf("the key was changed %d times already: copy the snapshots to a new repository", EpochsMax-1)
+	}
+	return k.with(newEpoch(k.Epoch()+1, master)), nil
+}
+
+// with returns the same keys and a newer epoch.
+func (k *Keys) with(e *epoch) *Keys {
+	next := NewKeys(k.repo, k.epochs[0].number, k.epochs[0].master)
+	next.epochs = append(append([]*epoch{}, k.epochs...), e)
+	return next
+}
+
+// newest is the epoch that seals.
+func (k *Keys) newest() *epoch { return k.epochs[len(k.epochs)-1] }
+
+// find returns an epoch that opens.
+func (k *Keys) find(number uint32) (*epoch, error) {
+	for _, e := range k.epochs {
+		if e.number == number {
+			return e, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: key epoch %d is unknown", ErrCorrupt, number)
+}
+
 // Repo is the repository that the keys belong to.
 func (k *Keys) Repo() RepoID { return k.repo }
 
-// Epoch is the key epoch, which stands in the header of all that is sealed.
-func (k *Keys) Epoch() uint32 { return k.epoch }
+// Epoch is the newest key epoch, which stands in the header of all that is sealed now.
+func (k *Keys) Epoch() uint32 { return k.newest().number }
 
 // Chunker is the secret that the chunker's tables are made of.
 func (k *Keys) Chunker() *[KeySize]byte { return &k.chunker }
@@ -108,8 +151,8 @@ func newKeyed(key []byte) *blake3.Hasher {
 }
 
 // objectKey derives an object's cipher and commitment from its salt.
-func (k *Keys) objectKey(kind Kind, salt *[SaltSize]byte) (aead cipher.AEAD, commitment [CommitmentSize]byte) {
-	h := newKeyed(k.kinds[kind][:])
+func (e *epoch) objectKey(kind Kind, salt *[SaltSize]byte) (aead cipher.AEAD, commitment [CommitmentSize]byte) {
+	h := newKeyed(e.kinds[kind][:])
 	h.Write(salt[:])
 	var out [KeySize + CommitmentSize]byte
 	h.Digest().Read(out[:])

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/subtle"
@@ -96,15 +97,16 @@ func (k *Keys) NewSealer(kind Kind, buf, first []byte) *Sealer {
 }
 
 func (k *Keys) newSealer(kind Kind, buf, first []byte, random [32]byte) *Sealer {
-	h := newKeyed(k.salt[:])
+	e := k.newest()
+	h := newKeyed(e.salt[:])
 	h.Write(random[:])
 	h.Write(first)
 	s := new(Sealer)
 	h.Sum(s.salt[:0])
-	aead, commitment := k.objectKey(kind, &s.salt)
-	s.cipherOf = newCipher(k, kind, k.epoch, aead)
+	aead, commitment := e.objectKey(kind, &s.salt)
+	s.cipherOf = newCipher(k, kind, e.number, aead)
 	s.buf = append(buf[:0], s.aad[:8]...)
-	s.buf = binary.LittleEndian.AppendUint32(s.buf, k.epoch)
+	s.buf = binary.LittleEndian.AppendUint32(s.buf, e.number)
 	s.buf = append(s.buf, 0, 0, 0, 0)
 	s.buf = append(s.buf, s.salt[:]...)
 	s.buf = append(s.buf, commitment[:]...)
@@ -199,10 +201,11 @@ func (k *Keys) NewOpener(kind Kind, header []byte) (*Opener, error) {
 	if h.Kind != kind {
 		return nil, fmt.Errorf("%w: it is of kind %v, want %v", ErrCorrupt, h.Kind, kind)
 	}
-	if h.Epoch != k.epoch {
-		return nil, fmt.Errorf("%w: key epoch %d is unknown", ErrCorrupt, h.Epoch)
+	e, err := k.find(h.Epoch)
+	if err != nil {
+		return nil, err
 	}
-	aead, commitment := k.objectKey(kind, &h.Salt)
+	aead, commitment := e.objectKey(kind, &h.Salt)
 	if subtle.ConstantTimeCompare(commitment[:], h.Commitment[:]) != 1 {
 		return nil, fmt.Errorf("%w: made with another key, or its header is damaged", ErrCorrupt)
 	}
@@ -210,12 +213,13 @@ func (k *Keys) NewOpener(kind Kind, header []byte) (*Opener, error) {
 }
 
 // OpenerOf returns an opener of an object whose epoch and salt are known from an index.
-func (k *Keys) OpenerOf(kind Kind, epoch uint32, salt *[SaltSize]byte) (*Opener, error) {
-	if epoch != k.epoch {
-		return nil, fmt.Errorf("%w: key epoch %d is unknown", ErrCorrupt, epoch)
+func (k *Keys) OpenerOf(kind Kind, number uint32, salt *[SaltSize]byte) (*Opener, error) {
+	e, err := k.find(number)
+	if err != nil {
+		return nil, err
 	}
-	aead, _ := k.objectKey(kind, salt)
-	return &Opener{newCipher(k, kind, epoch, aead)}, nil
+	aead, _ := e.objectKey(kind, salt)
+	return &Opener{newCipher(k, kind, number, aead)}, nil
 }
 
 // Open opens segment number, appends its plaintext to dst and returns that.
@@ -256,10 +260,9 @@ func (o *Opener) Padding(object []byte, end int64) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range plain {
-		if b != 0 {
-			return fmt.Errorf("%w: padding is not zero", ErrCorrupt)
-		}
+	// It is all zero if it is equal to itself one byte on and begins with a zero; comparing is faster than looking at each byte.
+	if len(plain) > 0 && (plain[0] != 0 || !bytes.Equal(plain[1:], plain[:len(plain)-1])) {
+		return fmt.Errorf("%w: padding is not zero", ErrCorrupt)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package seal
 import (
 	"crypto/rand"
 	"crypto/subtle"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -88,8 +89,12 @@ func (k *Keys) NewSlot(s Slot, password []byte) (Slot, error) {
 	rand.Read(s.Salt[:])
 	key, commitment := s.derive(k.repo, password)
 	s.commitment = commitment
-	plain := tlv.AppendUint(nil, 1, uint64(k.epoch)+1)
-	plain = tlv.AppendBytes(plain, 3, k.master[:])
+	newest := k.newest()
+	plain := tlv.AppendUint(nil, 1, uint64(newest.number)+1)
+	plain = tlv.AppendBytes(plain, 3, newest.master[:])
+	for _, e := range k.epochs[:len(k.epochs)-1] {
+		plain = tlv.AppendBytes(plain, 5, append(binary.LittleEndian.AppendUint32(nil, e.number), e.master[:]...))
+	}
 	s.wrapped = newGCM(key[:]).Seal(nil, make([]byte, 12), plain, slotAAD(k.repo))
 	return s, nil
 }
@@ -109,6 +114,7 @@ func (s *Slot) Open(repo RepoID, password []byte, memoryMaxKiB uint32) (*Keys, e
 	}
 	var epoch uint64
 	var master [KeySize]byte
+	var older []string
 	r := tlv.NewReader(string(plain))
 	for r.Next() {
 		switch r.Tag() {
@@ -116,6 +122,8 @@ func (s *Slot) Open(repo RepoID, password []byte, memoryMaxKiB uint32) (*Keys, e
 			epoch = r.UintMax(1 << 32)
 		case 3:
 			r.Copy(master[:])
+		case 5:
+			older = append(older, r.Item())
 		default:
 			r.Skip()
 		}
@@ -126,7 +134,35 @@ func (s *Slot) Open(repo RepoID, password []byte, memoryMaxKiB uint32) (*Keys, e
 	if epoch == 0 || master == [KeySize]byte{} {
 		return nil, fmt.Errorf("key slot: %w: it has no key", ErrCorrupt)
 	}
-	return NewKeys(repo, uint32(epoch-1), master), nil
+	return joinEpochs(repo, older, uint32(epoch-1), master)
+}
+
+// joinEpochs makes keys of the master keys of older epochs, ascending, and the newest one.
+func joinEpochs(repo RepoID, older []string, number uint32, master [KeySize]byte) (*Keys, error) {
+	var k *Keys
+	add := func(number uint32, master [KeySize]byte) error {
+		switch {
+		case master == [KeySize]byte{} || k != nil && (number <= k.Epoch() || len(k.epochs) == EpochsMax):
+			return fmt.Errorf("key slot: %w: its keys are not in order", ErrCorrupt)
+		case k == nil:
+			k = NewKeys(repo, number, master)
+		default:
+			k = k.with(newEpoch(number, master))
+		}
+		return nil
+	}
+	for _, item := range older {
+		if len(item) != 4+KeySize {
+			return nil, fmt.Errorf("key slot: %w: an older key of %d bytes", ErrCorrupt, len(item))
+		}
+		if err := add(binary.LittleEndian.Uint32([]byte(item)), [KeySize]byte([]byte(item[4:]))); err != nil {
+			return nil, err
+		}
+	}
+	if err := add(number, master); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // derive hashes the password; this takes the time and memory that the parameters say.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 
 // ErrNotExist is wrapped when an object or a whole repository is not there; it is fs.ErrNotExist.
 var ErrNotExist = fs.ErrNotExist
+
+// ErrNoPlace is wrapped, besides ErrNotExist, when the place is not there in which objects would be: a bucket.
+var ErrNoPlace = errors.New("the place does not exist")
 
 // ErrTooLarge is wrapped when an object is longer than its reader allows.
 var ErrTooLarge = errors.New("object is too large")
@@ -40,6 +44,9 @@ type Storage interface {
 	Remove(ctx context.Context, name string) error
 }
 
+// usualSize is how long most objects are that are read whole, in bytes.
+const usualSize = 64 << 10
+
 // ReadAll returns a whole object of at most limit bytes.
 func ReadAll(ctx context.Context, s Storage, name string, limit int64) ([]byte, error) {
 	r, err := s.Get(ctx, name, 0, -1)
@@ -47,10 +54,13 @@ func ReadAll(ctx context.Context, s Storage, name string, limit int64) ([]byte, 
 		return nil, err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, min(limit, math.MaxInt64-1)+1)) // one more, to tell full from too large
+	var buf bytes.Buffer
+	buf.Grow(int(min(max(limit, 0), usualSize)) + bytes.MinRead)
+	_, err = buf.ReadFrom(io.LimitReader(r, min(limit, math.MaxInt64-1)+1)) // one more, to tell full from too large
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
+	data := buf.Bytes()
 	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("read %s: %w: more than %d bytes", name, ErrTooLarge, limit)
 	}
@@ -85,4 +95,11 @@ func Range(size, off, n int64) (int64, error) {
 		n = size - off
 	}
 	return n, nil
+}
+
+// Ordered is a Storage that lists in the order of the names, so that a List that was cut off can go on.
+type Ordered interface {
+	Storage
+	// ListAfter is List, without the objects up to the one called after; all if it is empty.
+	ListAfter(ctx context.Context, prefix, after string, fn func(name string, size int64) error) error
 }

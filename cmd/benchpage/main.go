@@ -1,0 +1,50 @@
+// Command benchpage makes reports of "tarn bench" a page for browsers, with plots. It is no part of tarn, since the plots need fonts that are
+// larger than tarn is.
+//
+//	go run ./cmd/benchpage linux.json growth.json >page.html
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/tarn-backup/tarn/bench"
+	"github.com/tarn-backup/tarn/bench/page"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "benchpage:", err)
+		os.Exit(1)
+	}
+}
+
+func run(paths []string) error {
+	if len(paths) == 0 {
+		return errors.New("usage: benchpage REPORT... >PAGE.html; \"tarn bench run --report FILE\" writes a report")
+	}
+	var all *bench.Report
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		r, err := bench.ReadReport(f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if all == nil {
+			all = r
+		} else {
+			all.Merge(r)
+		}
+	}
+	out := bufio.NewWriter(os.Stdout)
+	if err := page.Write(out, all); err != nil {
+		return err
+	}
+	return out.Flush()
+}

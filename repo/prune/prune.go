@@ -1,0 +1,140 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo"
+)
+
+// endTime is what a prune that fails may take to note what it stored and to end its session.
+const endTime = 30 * time.Second
+
+// ErrDamaged is wrapped when a snapshot needs what is not there: nothing is removed then, since it might be the rest of it.
+var ErrDamaged = errors.New("a snapshot is damaged")
+
+// pruner is one run.
+type pruner struct {
+	repo    *repo.Repo
+	options Options
+	workers int
+	marker  *marker
+	seen    map[blob.Name]*backup // snapshots that were marked
+	first   *repo.View
+	writer  *repo.Writer
+	result  Result
+}
+
+// Run removes from a repository what no snapshot needs, as far as that is safe now. It is safe beside any number of backups, other
+// prunes and all else, and can be killed at any moment; the next one goes on from there. What it can't remove yet is in trash, and the
+// result says which sessions that waits for.
+func Run(ctx context.Context, r *repo.Repo, o Options) (Result, error) {
+	p := &pruner{repo: r, options: o, workers: o.Workers, seen: map[blob.Name]*backup{}}
+	if p.workers <= 0 {
+		p.workers = repo.Workers()
+	}
+	if o.Now == nil {
+		p.options.Now = time.Now
+	}
+	if o.Gone == nil {
+		p.options.Gone = gone
+	}
+	if o.Warn == nil {
+		p.options.Warn = func(error) {}
+	}
+	if o.Progress == nil {
+		p.options.Progress = func(Stage, uint64) {}
+	}
+	p.marker = newMarker(p)
+	err := p.run(ctx)
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return p.result, fmt.Errorf("prune: %w", err)
+	}
+	return p.result, nil
+}
+
+// run goes through the steps of docs/adr/0004.
+func (p *pruner) run(ctx context.Context) error {
+	if p.options.DryRun {
+		busy, err := p.firstLook(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = p.plan(busy)
+		return err
+	}
+	if err := p.repo.BeginSession(ctx, p.options.Session); err != nil { // P1
+		return err
+	}
+	err := p.steps(ctx)
+	if err == nil && p.writer == nil {
+		return p.repo.EndSession(ctx, p.options.Session.ID)
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	if p.writer != nil {
+		return errors.Join(err, p.writer.Abort(last)) // which puts into the index what is in none
+	}
+	p.repo.EndSession(last, p.options.Session.ID) // if that fails too, the session is seen to be dead by the next prune
+	return err
+}
+
+func (p *pruner) steps(ctx context.Context) error {
+	busy, err := p.firstLook(ctx) // P2
+	if err != nil {
+		return err
+	}
+	plan, err := p.plan(busy)
+	if err != nil {
+		return err
+	}
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	if err := p.repack(ctx, plan); err != nil { // P3
+		return err
+	}
+	if err := p.discard(ctx, plan); err != nil { // P4
+		return err
+	}
+	ripe, err := p.wait(ctx) // P5, P6
+	if err != nil {
+		return err
+	}
+	view := p.first
+	if len(ripe) > 0 {
+		if view, err = p.secondLook(ctx); err != nil { // P7
+			return err
+		}
+		if err := p.stands(ctx); err != nil { // P8
+			return err
+		}
+	}
+	return p.empty(ctx, view, ripe) // P9
+}
+
+// begin makes the writer of this session, on the view of the first look.
+func (p *pruner) begin(ctx context.Context) error {
+	w, err := p.repo.WriterOn(ctx, p.first, repo.WriterOptions{Session: p.options.Session, Compression: p.options.Compression,
+		Inline: p.options.Inline, PackSize: p.options.PackSize})
+	p.writer = w
+	return err
+}
+
+// stands asks whether somebody ended this session meanwhile: what it has just seen may then be out of date, and its packs may be in trash.
+func (p *pruner) stands(ctx context.Context) error {
+	ok, err := p.repo.Stands(ctx, p.options.Session.ID)
+	if err != nil {
+		return fmt.Errorf("look whether this session still stands: %w", err)
+	}
+	if !ok {
+		return repo.ErrEvicted
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package repair_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/parity"
+	"github.com/tarn-backup/tarn/repo/repair"
+	"github.com/tarn-backup/tarn/repo/storage/memory"
+)
+
+// guarded is a repository with parity for every pack.
+func guarded(t testing.TB, ratio parity.Ratio) (*memory.Store, map[string]string) {
+	t.Helper()
+	s, _, _ := three(t)
+	r := open(t, s)
+	if err := r.SetParityPolicy(t.Context(), repo.Policy{Data: ratio, Meta: ratio}); err != nil {
+		t.Fatal(err)
+	}
+	cover(t, r)
+	if found := findings(t, r); len(found) > 0 {
+		t.Fatal(found)
+	}
+	return s, contents(r)
+}
+
+func cover(t testing.TB, r *repo.Repo) {
+	t.Helper()
+	v, err := r.TakeView(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	packs, err := r.ParityPacks(t.Context(), v, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := r.Parity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := set.Cover(t.Context(), packs, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMendedFromParity damages packs, parity and index at every place, sampled unless TARN_SOAK=1, cuts them at every length, and takes them away. Each
+// damage is found, and after the repairs nothing is left of it.
+func TestMendedFromParity(t *testing.T) {
+	s, whole := guarded(t, parity.Ratio{Width: 3, Shards: 1})
+	step := 5003
+	if os.Getenv("TARN_SOAK") != "" {
+		step = 7
+	}
+	cases := 0
+	for name, data := range objects(t, s, "") {
+		folder, _, _ := strings.Cut(name, "/")
+		if folder != "data" && folder != "parity" && folder != "index" {
+			continue
+		}
+		var bad [][]byte
+		for at := cases % step; at < len(data); at += step {
+			flipped := bytes.Clone(data)
+			flipped[at] ^= 1 << (at % 8)
+			bad = append(bad, flipped, data[:at])
+		}
+		for i, b := range append(bad, nil) {
+			cases++
+			clone := s.Clone()
+			put(t, clone, name, b)
+			if b == nil {
+				if err := clone.Remove(t.Context(), name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			what := fmt.Sprintf("%s, damage %d", name, i)
+			r := open(t, clone)
+			if found := findings(t, r); len(found) == 0 && (b != nil || folder == "data") {
+				t.Errorf("%s: not found", what)
+			}
+			if err := mendAll(t.Context(), r, repair.PacksOptions{}); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			r = open(t, clone)
+			if found := findings(t, r); len(found) > 0 {
+				t.Errorf("%s: left: %v", what, found)
+			}
+			notLess(t, what, whole, contents(r))
+		}
+	}
+	t.Logf("%d damages, all found and mended", cases)
+}
+
+// TestPastThePromise damages one more pack than there is parity, at the same place: what is lost is named, and nothing reads wrong.
+func TestPastThePromise(t *testing.T) {
+	for shards := 1; shards <= 2; shards++ {
+		s, whole := guarded(t, parity.Ratio{Width: 3, Shards: shards})
+		n := 0
+		for name, data := range objects(t, s, "data/") {
+			if n++; n > shards+1 {
+				break
+			}
+			for at := 80; at < 4000; at++ {
+				data[at] ^= 0x55
+			}
+			put(t, s, name, data)
+			p, err := repair.PlanPacks(t.Context(), open(t, s), repair.PacksOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(p.Damaged) != n || (p.Lost > 0) != (n > shards) {
+				t.Errorf("%d of %d damaged: %+v, lost %d", n, shards, p.Damaged, p.Lost)
+			}
+			for _, d := range p.Damaged {
+				if want := n <= shards; (d.Way == repair.Rebuild) != want {
+					t.Errorf("%d of %d damaged: %v", n, shards, d.Way)
+				}
+			}
+		}
+		before := contents(open(t, s))
+		if err := mendAll(t.Context(), open(t, s), repair.PacksOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		after := contents(open(t, s))
+		notLess(t, "past the promise", before, after)
+		notLess(t, "against the original", before, whole)
+		mended(t, "past the promise", s)
+	}
+}
+
+// TestWriterMakesParity expects that a session leaves no pack without parity, and that a store that fails to take it fails the session.
+func TestWriterMakesParity(t *testing.T) {
+	s := memory.New()
+	r := create(t, s)
+	ratio := parity.Ratio{Width: 2, Shards: 2}
+	if err := r.SetParityPolicy(t.Context(), repo.Policy{Data: ratio}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetParityPolicy(t.Context(), repo.Policy{Data: ratio, Meta: ratio}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(objects(t, s, "settings/")); n != 1 {
+		t.Errorf("%d settings", n)
+	}
+	save(t, r, repo.WriterOptions{}, 1, files{"a": "words"})
+	packs := objects(t, s, "data/")
+	if n := len(objects(t, s, "parity/")); n != 2 || len(packs) != 1 {
+		t.Errorf("%d shards, %d packs", n, len(packs))
+	}
+	for name := range packs {
+		if err := s.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set, err := r.Parity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range packs {
+		n, err := blob.ParseName(name[len("data/ab/"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := set.Rebuild(t.Context(), n); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+)
+
+// permanent marks an error; its text stays as it is.
+type permanent struct{ error }
+
+func (p permanent) Unwrap() error { return p.error }
+
+// Permanent marks err as one that trying again does not change: a wrong password, a certificate that nobody vouches for.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return permanent{err}
+}
+
+// IsPermanent reports whether trying again is of no use: err is marked, or says that the object is not there, that it or its name is
+// not as it should be, that the user may not, that there is no room, or that the caller gave up.
+func IsPermanent(err error) bool {
+	var p permanent
+	if errors.As(err, &p) {
+		return true
+	}
+	for _, known := range []error{ErrNotExist, ErrTooLarge, ErrFull, fs.ErrInvalid, fs.ErrPermission, context.Canceled} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
