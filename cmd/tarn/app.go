@@ -22,7 +22,6 @@ type app struct {
 	passwordFile    string
 	passwordCommand string
 	kdfMaxMemory    size
-	noCache         bool
 	json            bool
 	quiet           bool
 	verbose         bool
@@ -142,7 +141,6 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.passwordFile, "password-file", "", "read the password from `FILE`, which nobody else may be able to read")
 	f.StringVar(&a.passwordCommand, "password-command", "", "run `COMMAND`, which prints the password")
 	f.Var(&a.kdfMaxMemory, "kdf-max-memory", "let a repository use `SIZE` of memory for hashing the password (256M)")
-	f.BoolVar(&a.noCache, "no-cache", false, "keep nothing about the repository on this machine")
 	f.BoolVar(&a.json, "json", false, "print lines of JSON (see docs/json.md)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print the result and errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")

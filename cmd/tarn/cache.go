@@ -18,7 +18,7 @@ import (
 // cacheSizeUsual is how large the cache of one repository may get.
 const cacheSizeUsual = 1 << 30
 
-// cacheFlags say what of a far repository is kept on this machine.
+// cacheFlags say what of a repository is kept on this machine.
 type cacheFlags struct {
 	dir  string
 	size size
@@ -26,9 +26,9 @@ type cacheFlags struct {
 }
 
 func (c *cacheFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&c.dir, "cache-dir", os.Getenv("TARN_CACHE_DIR"), "keep copies of a far repository's metadata in `FOLDER` (TARN_CACHE_DIR)")
-	f.Var(&c.size, "cache-size", "let these take `SIZE` for each repository (1G)")
-	f.BoolVar(&c.off, "no-cache", false, "keep none")
+	f.StringVar(&c.dir, "cache-dir", os.Getenv("TARN_CACHE_DIR"), "keep what packs hold, and copies of a far repository's metadata, in `FOLDER` (TARN_CACHE_DIR)")
+	f.Var(&c.size, "cache-size", "let the copies take `SIZE` for each repository (1G)")
+	f.BoolVar(&c.off, "no-cache", false, "keep nothing about the repository on this machine")
 	f.Lookup("cache-dir").DefValue = ""
 }
 
@@ -56,7 +56,7 @@ func (a *app) openCache(id string) *cache.Dir {
 	folder, err := a.cache.folder()
 	if err == nil {
 		var d *cache.Dir
-		if d, err = cache.Open(filepath.Join(folder, id), max); err == nil {
+		if d, err = cache.Open(filepath.Join(folder, id, "copies"), max); err == nil {
 			return d
 		}
 	}
@@ -76,9 +76,9 @@ type cacheLine struct {
 
 func newCache(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "cache", Short: "Look at what is kept of far repositories, and clean it", Args: noArgs,
-		Long: `Copies of the metadata of repositories on other machines are kept on this one, so that a backup need not fetch them again. They are
-sealed, bounded in size, and can be removed at any time.`,
+		Use: "cache", Short: "Look at what is kept of repositories on this machine, and clean it", Args: noArgs,
+		Long: `What a repository's packs hold is kept on this machine, and copies of the metadata of repositories on other machines, so that a backup
+need not read them again. The copies are sealed and bounded in size. All of it can be removed at any time.`,
 		Example: `  tarn cache
   tarn cache clean
   tarn cache clean --unused 30d`,

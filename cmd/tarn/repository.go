@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 
@@ -93,7 +92,7 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 	options := repo.OpenOptions{KDFMemoryMaxKiB: uint32(a.kdfMaxMemory >> 10)}
 	if use == useCache {
 		options.IndexCache = a.indexCache
-		options.IndexCacheFailed = func(err error) { a.detailf("going on without the local index cache: %v", err) }
+		options.IndexCacheFailed = func(err error) { a.detailf("going on without the local cache: %v", err) }
 	}
 	if l.kind != kindFolder {
 		options.Far = func(id seal.RepoID) repo.Far {
@@ -115,15 +114,15 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 
 // indexCache is the folder where this machine keeps what the packs of a repository hold, or "".
 func (a *app) indexCache(id seal.RepoID) string {
-	if a.noCache {
+	if a.cache.off {
 		return ""
 	}
-	dir, err := os.UserCacheDir()
+	folder, err := a.cache.folder()
 	if err != nil {
 		a.detailf("going on without the local cache: %v", err)
 		return ""
 	}
-	return filepath.Join(dir, "tarn", id.String(), "index")
+	return filepath.Join(folder, id.String(), "packs")
 }
 
 // program is how this program signs what it writes.
