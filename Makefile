@@ -60,6 +60,14 @@ bench-run: build ## back up, restore and mount beside restic and borg (WORKLOAD=
 bench-compare: ## compare the benchmarks with another commit (REF=...)
 	testing/bench-compare.sh $(REF)
 
+.PHONY: vm-short
+vm-short: ## run the LVM tests that matter most in a virtual machine, some minutes
+	testing/vm/deps.sh
+	testing/vm/test.sh lvm -test.run='TestHolds$$|TestOverflow'
+	TARN_TEST_KILLS=1 testing/vm/test.sh kill
+
 .PHONY: vm-test
-vm-test: ## run the LVM and ZFS tests in a virtual machine
-	testing/vm/test.sh lvm
+vm-test: ## run all LVM tests in a virtual machine, and kill backups there
+	testing/vm/deps.sh
+	TARN_VM_SECONDS=3600 testing/vm/test.sh lvm
+	TARN_VM_SECONDS=3600 testing/vm/test.sh kill
