@@ -30,8 +30,8 @@ race: ## run the tests of the packages with goroutines under the race detector
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./index ./repo/... ./backup ./restore ./source/live ./chunker
 
 .PHONY: soak
-soak: ## run the long versions of the tests
-	TARN_SOAK=1 $(GO) test -timeout 120m ./...
+soak: ## run the long versions of the tests (hours)
+	TARN_SOAK=1 $(GO) test -timeout 12h ./...
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck
@@ -51,6 +51,10 @@ fuzz: ## run each fuzz target for FUZZTIME (default 10s)
 .PHONY: bench
 bench: ## benchmarks of the stages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: prune-compare
+prune-compare: ## compare forget and prune with restic's (FILES=40000 SNAPSHOTS=50)
+	testing/prune-compare.sh $(or $(FILES),40000) $(or $(SNAPSHOTS),50)
 
 .PHONY: bench-compare
 bench-compare: ## compare the benchmarks with another commit (REF=...)

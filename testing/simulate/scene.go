@@ -37,6 +37,9 @@ func (w *world) setScene(ctx context.Context) error {
 	}
 	w.clients[0].first = w.clients[0].prune
 	w.clients[1].first = w.clients[1].backup
+	if len(w.clients) > 2 && !w.options.Quiet && w.chance(2) {
+		w.clients[2].first = w.clients[2].evict
+	}
 	w.rng.Shuffle(len(w.clients), func(i, j int) { w.clients[i].first, w.clients[j].first = w.clients[j].first, w.clients[i].first })
 	return nil
 }
