@@ -30,8 +30,8 @@ race: ## run the tests of the packages with goroutines under the race detector
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./index ./repo/... ./backup ./restore ./source/live ./chunker
 
 .PHONY: soak
-soak: ## run the long versions of the tests
-	TARN_SOAK=1 $(GO) test -timeout 120m ./...
+soak: ## run the long versions of the tests (hours)
+	TARN_SOAK=1 $(GO) test -timeout 12h ./...
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck
@@ -56,10 +56,22 @@ bench: ## benchmarks of the stages
 bench-run: build ## back up, restore and mount beside restic and borg (WORKLOAD=linux)
 	bin/tarn bench run --workload $(or $(WORKLOAD),linux) --peer restic,borg --report bench-$(notdir $(or $(WORKLOAD),linux)).json
 
+.PHONY: prune-compare
+prune-compare: ## compare forget and prune with restic's (FILES=40000 SNAPSHOTS=50)
+	testing/prune-compare.sh $(or $(FILES),40000) $(or $(SNAPSHOTS),50)
+
 .PHONY: bench-compare
 bench-compare: ## compare the benchmarks with another commit (REF=...)
 	testing/bench-compare.sh $(REF)
 
+.PHONY: vm-short
+vm-short: ## run the LVM tests that matter most in a virtual machine, some minutes
+	testing/vm/deps.sh
+	testing/vm/test.sh lvm -test.run='TestHolds$$|TestOverflow'
+	TARN_TEST_KILLS=1 testing/vm/test.sh kill
+
 .PHONY: vm-test
-vm-test: ## run the LVM and ZFS tests in a virtual machine
-	testing/vm/test.sh lvm
+vm-test: ## run all LVM tests in a virtual machine, and kill backups there
+	testing/vm/deps.sh
+	TARN_VM_SECONDS=3600 testing/vm/test.sh lvm
+	TARN_VM_SECONDS=3600 testing/vm/test.sh kill

@@ -55,8 +55,8 @@ func killWhileHeld(t *testing.T, point string, moments int, list func() []string
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	for i := range 60 {
-		data := make([]byte, 200_000)
+	for i := range 20 {
+		data := make([]byte, 100_000)
 		for k := range data {
 			data[k] = byte(random.Uint32())
 		}

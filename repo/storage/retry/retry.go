@@ -142,7 +142,9 @@ func (a *attempt) notify(f Failure) {
 var errSlow = errors.New("no answer in time")
 
 // Do tries an operation of the caller's, such as the first look at a store, in the same way.
-func (s *Store) Do(ctx context.Context, op func(ctx context.Context) error) error { return s.run(ctx, 0, op) }
+func (s *Store) Do(ctx context.Context, op func(ctx context.Context) error) error {
+	return s.run(ctx, 0, op)
+}
 
 // run tries op until it succeeds or is given up.
 func (s *Store) run(ctx context.Context, bytes int, op func(ctx context.Context) error) error {
