@@ -187,7 +187,7 @@ func TestCache(t *testing.T) {
 		}
 		for _, op := range counted.Ops() {
 			if op.Method == faulty.Get && (op.Name[:5] == "data/" || op.Name[:6] == "index/") {
-			requests++
+				requests++
 			}
 		}
 		return requests
