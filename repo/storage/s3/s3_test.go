@@ -1,7 +1,11 @@
 package s3_test
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -49,4 +53,43 @@ func TestStorage(t *testing.T) {
 			return '-'
 		}, strings.ToLower(t.Name()))), retry.Options{})
 	})
+}
+
+// TestAnswers has a server refuse everything, in the words that S3 has for it.
+func TestAnswers(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		code   string
+		kind   error // nil: worth trying again
+		text   string
+	}{
+		{403, "ExpiredToken", fs.ErrPermission, "the session token has expired"},
+		{403, "InvalidAccessKeyId", fs.ErrPermission, "the server does not know the access key"},
+		{403, "SignatureDoesNotMatch", fs.ErrPermission, "the secret key does not belong to the access key"},
+		{403, "AccessDenied", fs.ErrPermission, "the credentials may not do this in bucket bucket"},
+		{404, "NoSuchBucket", storage.ErrNoPlace, "there is no bucket bucket"},
+		{404, "NoSuchKey", storage.ErrNotExist, ""},
+		{403, "QuotaExceeded", storage.ErrFull, "the storage is full"},
+		{503, "SlowDown", nil, "503"},
+		{500, "InternalError", nil, "500"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/xml")
+			w.WriteHeader(c.status)
+			fmt.Fprintf(w, "<Error><Code>%s</Code><Message>of the server</Message></Error>", c.code)
+		}))
+		s, err := s3.Open(s3.Options{Endpoint: server.Listener.Addr().String(), Plain: true, Bucket: "bucket", Region: "us-east-1", Transport: transport(t),
+			Credentials: credentials.NewStaticV4("key", "secretkey", "")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Get(t.Context(), "config", 0, -1)
+		if c.kind != nil && !errors.Is(err, c.kind) || storage.IsPermanent(err) != (c.kind != nil) || !strings.Contains(fmt.Sprint(err), c.text) {
+			t.Errorf("%s: got %v", c.code, err)
+		}
+		if strings.Contains(fmt.Sprint(err), "secretkey") {
+			t.Errorf("%s: the error has the secret: %v", c.code, err)
+		}
+		server.Close()
+	}
 }
