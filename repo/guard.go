@@ -166,9 +166,9 @@ func (r *Repo) ParityPacks(ctx context.Context, v *View, without map[blob.Name]b
 	return packs, nil
 }
 
-// RenewParity makes new groups for the packs of a view that are in groups which lost a member or a shard, and then removes those. A prune
-// calls it after its second look and before it removes packs: the view has none of those that are about to go, so that the others never are without
-// parity. Packs that never had parity get none here. It returns the packs whose bytes are damaged; their old groups stay.
+// RenewParity makes parity for the packs of a view that should have it and are in no sound group, and then removes groups that lost a member
+// or a shard. A prune calls it after its second look and before it removes packs: the view has none of those that are about to go, so that
+// the others never are without parity. It returns the packs whose bytes are damaged; nothing is removed then.
 func (r *Repo) RenewParity(ctx context.Context, v *View) (damaged []blob.Name, err error) {
 	set, err := r.Parity(ctx)
 	if err != nil {
@@ -177,11 +177,6 @@ func (r *Repo) RenewParity(ctx context.Context, v *View) (damaged []blob.Name, e
 	packs, err := r.ParityPacks(ctx, v, nil)
 	if err != nil {
 		return nil, err
-	}
-	for i := range packs {
-		if !set.Has(packs[i].Name) {
-			packs[i].Ratio = parity.Ratio{}
-		}
 	}
 	return set.Cover(ctx, packs, nil)
 }

@@ -35,16 +35,8 @@ func cover(t testing.TB, r *repo.Repo) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	packs, err := r.ParityPacks(t.Context(), v, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := r.Parity(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := set.Cover(t.Context(), packs, nil); err != nil {
-		t.Fatal(err)
+	if damaged, err := r.RenewParity(t.Context(), v); err != nil || damaged != nil {
+		t.Fatal(damaged, err)
 	}
 }
 
