@@ -26,6 +26,8 @@ need curl curl
 compgen -G "/usr/lib/postgresql/*/bin/pgbench" >/dev/null || missing+=(postgresql)
 # The servers that are Go programs: built once, kept in Go's build cache.
 for tool in versitygw rest-server; do go -C "$(dirname "$0")/tools" tool -n $tool > /dev/null; done
+# What the udev rule of fuse3 does, where no udev runs: mounting as a plain user is tested, too.
+if [ "$(id -u)" = 0 ] && [ -c /dev/fuse ]; then chmod 666 /dev/fuse; fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "some tests will be skipped; they need: sudo apt-get install ${missing[*]}" >&2

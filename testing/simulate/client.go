@@ -205,7 +205,7 @@ func (s *saving) save(ctx context.Context) (blob.Name, error) {
 				return blob.Name{}, err
 			}
 		}
-		if c.rng.IntN(12) == 0 {
+		if c.rng.IntN(6) == 0 {
 			if err := s.partial(ctx, root); err != nil {
 				return blob.Name{}, err
 			}

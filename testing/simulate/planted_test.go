@@ -43,8 +43,6 @@ var planted = []struct {
 		"	v, err := r.Refresh(ctx)\n	if err != nil {\n		return nil, err\n	}\n	err = r.BeginSession(ctx, o.Session)\n"}}},
 	{"nobody asks whether the session still stands", []edit{{"repo/session.go",
 		"	return sessions[id] && !evictions[id], nil", "	return len(sessions)+len(evictions) >= 0, nil"}}},
-	{"the last step asks for the session, not for the eviction", []edit{{"repo/session.go",
-		"	return sessions[id] && !evictions[id], nil", "	return sessions[id] && evictions != nil, nil"}}},
 	{"the last step asks whether the packs are still there", []edit{{"repo/writer.go",
 		"	if !ok {\n		return name, ErrEvicted\n	}\n",
 		"	if now, err := w.repo.TakeView(ctx); err != nil {\n		return name, err\n	} else if !ok {\n" +

@@ -146,7 +146,7 @@ func (w *world) step(ctx context.Context) bool {
 	if len(ready) == 0 {
 		return slices.ContainsFunc(w.clients, func(c *client) bool { return c.pending != nil }) // they are asleep
 	}
-	if len(w.late) > 0 && w.chance(20) {
+	if len(w.late) > 0 && w.chance(100) {
 		w.takeEffect(ctx, w.rng.IntN(len(w.late)))
 	}
 	c := ready[w.rng.IntN(len(ready))]
@@ -167,6 +167,9 @@ func (w *world) step(ctx context.Context) bool {
 func (w *world) perform(ctx context.Context, c *client) verdict {
 	r := c.pending
 	fate := w.rng.IntN(700)
+	if r.method == put && strings.HasPrefix(r.name, "snapshots/") && w.chance(25) {
+		fate = 5 // nothing is as delicate as a snapshot of which nobody knows whether it will come
+	}
 	if w.options.Quiet {
 		fate = 1000
 	}
