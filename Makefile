@@ -30,8 +30,8 @@ race: ## run the tests of the packages with goroutines under the race detector
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./index ./repo/... ./backup ./restore ./source/live ./chunker
 
 .PHONY: soak
-soak: ## run the long versions of the tests
-	TARN_SOAK=1 $(GO) test -timeout 120m ./...
+soak: ## run the long versions of the tests (hours)
+	TARN_SOAK=1 $(GO) test -timeout 12h ./...
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck
@@ -55,6 +55,10 @@ bench: ## benchmarks of the stages
 .PHONY: bench-run
 bench-run: build ## back up, restore and mount beside restic and borg (WORKLOAD=linux)
 	bin/tarn bench run --workload $(or $(WORKLOAD),linux) --peer restic,borg --report bench-$(notdir $(or $(WORKLOAD),linux)).json
+
+.PHONY: prune-compare
+prune-compare: ## compare forget and prune with restic's (FILES=40000 SNAPSHOTS=50)
+	testing/prune-compare.sh $(or $(FILES),40000) $(or $(SNAPSHOTS),50)
 
 .PHONY: bench-compare
 bench-compare: ## compare the benchmarks with another commit (REF=...)

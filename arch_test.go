@@ -69,9 +69,9 @@ var edges = map[string]map[string]string{
 	"fusefs":  {"blob": "loads blobs", "snapshot": "reads trees"},
 	"restore": {"blob": "loads blobs", "snapshot": "reads trees"},
 
-	"testing/servers":             {},
-	"testing/servers/cmd/far":     {"testing/servers": "a server as a program"},
-	"source/fssnap/fssnaptest":    {"source/fssnap": "tests of the providers"},
+	"testing/servers":          {},
+	"testing/servers/cmd/far":  {"testing/servers": "a server as a program"},
+	"source/fssnap/fssnaptest": {"source/fssnap": "tests of the providers"},
 	"testing/simulate": {
 		"blob": "promises are about blobs", "forget": "a client forgets", "index": "the oracle reads indexes", "repo": "clients write",
 		"repo/check": "the last word", "repo/pack": "the oracle reads packs", "repo/prune": "clients prune", "repo/storage": "stands between",

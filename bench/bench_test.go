@@ -80,7 +80,7 @@ func (f onWrite) Write(p []byte) (int, error) { f(); return len(p), nil }
 
 func TestPipe(t *testing.T) {
 	dir := t.TempDir()
-	for name, size := range map[string]int{"empty": 0, "small": 100, "segment": 1 << 20, "large": 3<<20 + 17} {
+	for name, size := range map[string]int{"empty": 0, "small": 100, "segment": 2 << 20, "large": 3<<20 + 17} {
 		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, size), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func TestPipe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := int64(100 + 1<<20 + 3<<20 + 17); done.Files != 4 || done.Read != want || done.Packed == 0 || done.Packed > want/10 {
+	if want := int64(100 + 2<<20 + 3<<20 + 17); done.Files != 4 || done.Read != want || done.Packed == 0 || done.Packed > want/10 {
 		t.Errorf("%+v", done)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

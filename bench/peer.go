@@ -86,10 +86,7 @@ func tarn(self string) Peer {
 		init: all("-q", "init"),
 		steps: map[Step]func(place) []call{First: backup, Unchanged: backup, Changed: backup,
 			Restore: func(p place) []call { return calls("-q", "restore", "latest:"+p.Source, "--target", p.Target) },
-			Check:   all("-q", "check"),
-			Prune: func(place) []call {
-				return []call{{args: []string{"-q", "forget", "--keep-last", "1"}}, {args: []string{"-q", "prune"}}}
-			}},
+			Check:   all("-q", "check"), Prune: all("-q", "forget", "--keep-last", "1", "--max-delete", "all", "--prune")},
 		mount: func(p place) ([]string, string) {
 			return []string{"mount", p.Mount}, filepath.Join(p.Mount, "snapshots/latest", p.Source)
 		},
@@ -185,7 +182,7 @@ func references(self string) []Peer {
 			steps: map[Step]func(place) []call{Restore: func(p place) []call { return calls("-a", p.Source, p.Target) }}},
 		{Name: "tar", About: "tar of the folder itself", program: "tar", version: []string{"--version"}, env: none,
 			steps: map[Step]func(place) []call{MountTar: func(p place) []call { return tarOf(p.Source) }}},
-		{Name: "pipe", About: "reads, hashes (BLAKE3) and compresses (zstd default, 1 MiB) on all processors, and writes nothing", program: self,
+		{Name: "pipe", About: "reads, hashes (BLAKE3) and compresses (zstd default, 2 MiB) on all processors, and writes nothing", program: self,
 			version: []string{"version"}, env: none,
 			steps: map[Step]func(place) []call{First: func(p place) []call { return calls("bench", "pipe", "--json", p.Source) }}},
 	}
@@ -217,17 +214,10 @@ func (p *Peer) find(ctx context.Context, scratch string) (Tool, error) {
 	return Tool{Name: p.Name, Version: strings.TrimSpace(line), About: p.About}, err
 }
 
-// can reports whether the program has a step. tarn's commands come one by one: it is asked whether it has them.
-func (p *Peer) can(ctx context.Context, step Step) bool {
+// can reports whether the program has a step.
+func (p *Peer) can(step Step) bool {
 	if step == MountFind || step == MountTar {
 		return p.mount != nil || p.steps[step] != nil
 	}
-	if p.steps[step] == nil {
-		return false
-	}
-	if p.Name == "tarn" && step == Prune {
-		_, err := Measure(ctx, Command{Args: []string{p.program, "forget", "--keep-last", "1", "--help"}})
-		return err == nil
-	}
-	return true
+	return p.steps[step] != nil
 }

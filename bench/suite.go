@@ -168,7 +168,7 @@ func (r *round) begin(ctx context.Context) error {
 
 // step measures one step and notes what came of it. An error ends the run: a step that failed is none.
 func (r *round) step(ctx context.Context, step Step) error {
-	if r.failed || !slices.Contains(r.Steps, step) && step != First || !r.peer.can(ctx, step) {
+	if r.failed || !slices.Contains(r.Steps, step) && step != First || !r.peer.can(step) {
 		return ctx.Err()
 	}
 	if step == First || step == Unchanged || step == Changed {

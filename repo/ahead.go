@@ -10,8 +10,8 @@ import (
 
 // Bounds of reading ahead, in bytes.
 const (
-	aheadFirst = 512 << 10 // where nothing tells what comes next
-	aheadKept  = 4         // stretches of full length that are kept
+	aheadFirst = 1 << 20 // where nothing tells what comes next
+	aheadKept  = 8       // stretches of full length that are kept
 )
 
 // ahead reads packs in stretches that are longer than what is asked for, as long as they are read from the front to the back. On a store
@@ -75,7 +75,7 @@ func (a *ahead) find(pack blob.Name, begin, end, size int64) (s *stretch, mine b
 		}
 	}
 	length := int64(aheadFirst)
-	if last, ok := a.next[pack]; ok && begin <= last.end && begin >= last.end-last.length {
+	if last, ok := a.next[pack]; ok && begin <= last.end+a.max && begin >= last.end-last.length {
 		length = min(2*last.length, a.max)
 	}
 	s = &stretch{pack: pack, begin: begin, end: min(max(end, begin+length), size), ready: make(chan struct{})}

@@ -24,9 +24,10 @@
 //
 // # Many writers
 //
-// There are no locks. A session sees a view: the packs that are listed and in no trash. It refers to nothing else, whatever an index or a
-// cache says. Whoever removes packs waits for the sessions that might have seen them; a session that was evicted meanwhile finds
-// this out before it reports success. docs/adr has the argument.
+// There are no locks. A session sees a [View]: the packs that are listed and in no trash. It refers to nothing else, whatever an index or a
+// cache says. Whoever removes packs (package prune) names them in trash first ([Repo.PutTrash]), waits for the sessions that might have seen
+// them outside of it ([Wait]), and looks again; what is needed after all it stores again with a [Mover]. A session that was evicted meanwhile
+// ([Repo.Evict]) finds this out before it reports success. Readers also read what is in trash, as long as it is there. docs/adr/0004 has the argument.
 //
 // # Where concurrency lives
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
@@ -57,6 +58,13 @@ func (f *Far) keep(p *index.Pack, data []byte) {
 			s := p.Segments[b.Segment]
 			f.Cache.Put(metaKey(p.Name, b.Segment), data[s.Offset:s.Offset+s.Stored])
 		}
+	}
+}
+
+// keepObject puts an index object or a snapshot that was put into the cache.
+func (f *Far) keepObject(path string, data []byte) {
+	if f.Cache != nil && (strings.HasPrefix(path, indexDir) || strings.HasPrefix(path, snapshotsDir)) {
+		f.Cache.Put(path, data)
 	}
 }
 

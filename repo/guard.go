@@ -166,6 +166,26 @@ func (r *Repo) ParityPacks(ctx context.Context, v *View, without map[blob.Name]b
 	return packs, nil
 }
 
+// RenewParity makes new groups for the packs of a view that are in groups which lost a member or a shard, and then removes those. A prune
+// calls it after its second look and before it removes packs: the view has none of those that are about to go, so that the others never are without
+// parity. Packs that never had parity get none here. It returns the packs whose bytes are damaged; their old groups stay.
+func (r *Repo) RenewParity(ctx context.Context, v *View) (damaged []blob.Name, err error) {
+	set, err := r.Parity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	packs, err := r.ParityPacks(ctx, v, nil)
+	if err != nil {
+		return nil, err
+	}
+	for i := range packs {
+		if !set.Has(packs[i].Name) {
+			packs[i].Ratio = parity.Ratio{}
+		}
+	}
+	return set.Cover(ctx, packs, nil)
+}
+
 // metaPacks are the packs that hold nothing but metadata.
 func metaPacks(x *index.Index) map[blob.Name]bool {
 	meta := map[blob.Name]bool{}

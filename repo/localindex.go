@@ -55,8 +55,8 @@ func (r *Repo) takeLocalView(ctx context.Context) (*View, error) {
 	if r.local == nil {
 		return r.TakeView(ctx)
 	}
-	v := newView()
-	if err := r.startView(ctx, v); err != nil {
+	v := new(View)
+	if err := r.lookAtPacks(ctx, v); err != nil {
 		return nil, err
 	}
 	r.local.mu.Lock()
@@ -111,9 +111,10 @@ func (l *localIndex) failLocked(err error) {
 // mount may live for a year.
 func (r *Repo) fillLocked(ctx context.Context, v *View) (problem, err error) {
 	cache := r.local.cache
-	v.DoomedIndex, _ = cache.Index(maps.Keys(v.Doomed)) // first: the cache keeps what was asked for last
-	var missing []blob.Name
-	if v.Index, missing = cache.Index(maps.Keys(v.Packs)); len(missing) == 0 {
+	var missing, doomed []blob.Name
+	v.DoomedIndex, doomed = cache.Index(maps.Keys(v.Doomed)) // first: the packs of the last Index are those that the cache keeps
+	v.Index, missing = cache.Index(maps.Keys(v.Packs))
+	if len(missing)+len(doomed) == 0 {
 		return nil, nil
 	}
 	names, err := r.listIndex(ctx)
@@ -129,10 +130,10 @@ func (r *Repo) fillLocked(ctx context.Context, v *View) (problem, err error) {
 			fresh = append(fresh, n)
 		}
 	}
-	f := newFiller(cache, missing)
-	add, noted := f.add, old
+	f := newFiller(cache, v.Index, slices.Concat(missing, doomed))
+	add, noted := addPack(f.add), old
 	if r.local.filled {
-		add = func(p *index.Pack) error { delete(f.wanted, p.Name); return v.Index.Add(p) }
+		add = f.pass
 	}
 	for _, n := range slices.Concat(fresh, old) { // an old one may name a pack that was not listed when it was read
 		if len(f.wanted) == 0 {
@@ -165,20 +166,24 @@ func (r *Repo) fillLocked(ctx context.Context, v *View) (problem, err error) {
 // filler collects packs for the cache.
 type filler struct {
 	cache  *index.Cache
+	live   *index.Index // its packs go to the cache, and others into their index
 	wanted map[blob.Name]bool
 	packs  []*index.Pack
 	rows   int
 }
 
-func newFiller(cache *index.Cache, missing []blob.Name) *filler {
-	f := &filler{cache: cache, wanted: make(map[blob.Name]bool, len(missing))}
+func newFiller(cache *index.Cache, live *index.Index, missing []blob.Name) *filler {
+	f := &filler{cache: cache, live: live, wanted: make(map[blob.Name]bool, len(missing))}
 	for _, n := range missing {
 		f.wanted[n] = true
 	}
 	return f
 }
 
-func (f *filler) add(p *index.Pack) error {
+func (f *filler) add(x *index.Index, p *index.Pack) error {
+	if x != f.live {
+		return f.pass(x, p)
+	}
 	if err := p.Check(); err != nil || !f.wanted[p.Name] {
 		return err
 	}
@@ -186,6 +191,12 @@ func (f *filler) add(p *index.Pack) error {
 	f.packs = append(f.packs, p)
 	f.rows += len(p.Blobs)
 	return nil
+}
+
+// pass leaves the cache alone.
+func (f *filler) pass(x *index.Index, p *index.Pack) error {
+	delete(f.wanted, p.Name)
+	return x.Add(p)
 }
 
 func (f *filler) flush() error {

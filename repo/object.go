@@ -90,7 +90,11 @@ func (r *Repo) getObject(ctx context.Context, kind seal.Kind, path string, name 
 // putObject stores an object under the hash of its bytes.
 func (r *Repo) putObject(ctx context.Context, path func(blob.Name) string, data []byte) (blob.Name, error) {
 	name := blob.Name(sha256.Sum256(data))
-	return name, r.storage.Put(ctx, path(name), data)
+	if err := r.storage.Put(ctx, path(name), data); err != nil {
+		return name, err
+	}
+	r.far.keepObject(path(name), data)
+	return name, nil
 }
 
 // IsCorrupt reports whether err says that stored bytes are damaged, as opposed to missing or out of reach.

@@ -32,13 +32,13 @@ type Repo struct {
 	data    chunker.Chunker
 	meta    chunker.Chunker
 	slot    blob.Name // the key slot that opened it
-	local   *localIndex
 
 	loading sync.Mutex // held while the index is read
 	view    *View
 	cache   *segmentCache
 	far     Far
-	ahead   *ahead // nil if packs are not read ahead
+	ahead   *ahead      // nil if packs are not read ahead
+	local   *localIndex // nil if this machine keeps none
 }
 
 // InitOptions says how a repository is made. The zero value is right.
@@ -88,7 +88,7 @@ type OpenOptions struct {
 	// Far, if not nil, says how to work with a store that is far away; it is told the repository's ID.
 	Far func(id seal.RepoID) Far
 	// IndexCache, if not nil, returns the folder where this machine may keep what the repository's packs hold, or "" for none.
-	IndexCache func(seal.RepoID) string
+	IndexCache func(id seal.RepoID) string
 	// IndexCacheFailed, if not nil, is told once if that can't be used. All goes on without it.
 	IndexCacheFailed func(error)
 }

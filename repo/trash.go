@@ -33,8 +33,8 @@ func (r *Repo) PutTrash(ctx context.Context, packs []blob.Name) error {
 	return nil
 }
 
-// loadTrash returns the packs that a trash object names. storage.ErrNotExist is wrapped if it is gone.
-func (r *Repo) loadTrash(ctx context.Context, name blob.Name) ([]blob.Name, error) {
+// LoadTrash returns the packs that a trash object names. storage.ErrNotExist is wrapped if it is gone.
+func (r *Repo) LoadTrash(ctx context.Context, name blob.Name) ([]blob.Name, error) {
 	body, _, err := r.getObject(ctx, seal.Trash, trashName(name), name)
 	if err != nil {
 		return nil, err

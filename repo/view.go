@@ -23,7 +23,7 @@ type View struct {
 	Packs     map[blob.Name]int64       // stored bytes of the live packs
 	Trashed   map[blob.Name]bool        // packs named in trash
 	Trash     map[blob.Name][]blob.Name // trash objects, and the packs that each names
-	Objects   map[blob.Name][]blob.Name // index objects, and the packs that each names; only those that were read
+	Objects   map[blob.Name][]blob.Name // index objects, and the packs that each names; of a view from a cache, only those that were read for it
 	Unindexed []blob.Name               // live packs that no index object names; their directories were read
 	orphans   []*index.Pack             // what those hold
 	Damaged   map[blob.Name]error       // live packs whose directories can't be read
@@ -43,27 +43,26 @@ var ErrBlind = errors.New("nobody can tell which packs are about to be removed")
 // TakeView reads what the repository holds now, never from a cache. A damaged index object costs a warning and the reading of
 // the directories of the packs that it named.
 func (r *Repo) TakeView(ctx context.Context) (*View, error) {
-	v := newView()
-	if err := r.startView(ctx, v); err != nil {
+	v := new(View)
+	if err := r.lookAtPacks(ctx, v); err != nil {
 		return nil, err
 	}
 	names, err := r.listIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.readIndex(ctx, v, names, v.Index.Add); err != nil {
+	if _, err := r.readIndex(ctx, v, names, (*index.Index).Add); err != nil {
 		return nil, err
 	}
 	return v, r.completeView(ctx, v)
 }
 
-func newView() *View {
-	return &View{Index: index.New(), Packs: map[blob.Name]int64{}, DoomedIndex: index.New(), Doomed: map[blob.Name]int64{},
-		Trashed: map[blob.Name]bool{}, Trash: map[blob.Name][]blob.Name{}, Objects: map[blob.Name][]blob.Name{}, Damaged: map[blob.Name]error{}}
-}
-
-// startView begins a view: which packs are there, and which of them are in trash.
-func (r *Repo) startView(ctx context.Context, v *View) error {
+// lookAtPacks begins a view: which packs are there, in the order that makes it safe.
+func (r *Repo) lookAtPacks(ctx context.Context, v *View) error {
+	v.Index, v.Packs = index.New(), map[blob.Name]int64{}
+	v.DoomedIndex, v.Doomed = index.New(), map[blob.Name]int64{}
+	v.Trashed, v.Trash = map[blob.Name]bool{}, map[blob.Name][]blob.Name{}
+	v.Objects, v.Damaged = map[blob.Name][]blob.Name{}, map[blob.Name]error{}
 	if err := r.readTrash(ctx, v); err != nil {
 		return err
 	}
@@ -76,17 +75,9 @@ func (r *Repo) startView(ctx context.Context, v *View) error {
 	})
 }
 
-// completeView compares packs with what the index says of them, and reads the directories of those that it does not know.
+// completeView compares the packs with what the index says of them, and reads the directories of those that it does not know.
 func (r *Repo) completeView(ctx context.Context, v *View) error {
-	for n, size := range v.Packs {
-		info, ok := v.Index.Pack(n)
-		if !ok {
-			v.Unindexed = append(v.Unindexed, n)
-		} else if size != int64(info.Size) {
-			v.Damaged[n] = fmt.Errorf("pack %s: %w: it has %d bytes, the index says %d", n.Short(), seal.ErrCorrupt, size, info.Size)
-		}
-	}
-	sortNames(v.Unindexed)
+	v.Unindexed = v.compare(v.Index, v.Packs)
 	for _, n := range v.Unindexed {
 		p, err := r.ReadPackDirectory(ctx, n, v.Packs[n])
 		if err == nil {
@@ -101,14 +92,7 @@ func (r *Repo) completeView(ctx context.Context, v *View) error {
 		}
 		v.orphans = append(v.orphans, p)
 	}
-	var doomed []blob.Name
-	for n := range v.Doomed {
-		if _, ok := v.DoomedIndex.Pack(n); !ok {
-			doomed = append(doomed, n)
-		}
-	}
-	sortNames(doomed)
-	for _, n := range doomed {
+	for _, n := range v.compare(v.DoomedIndex, v.Doomed) {
 		p, err := r.ReadPackDirectory(ctx, n, v.Doomed[n])
 		if err == nil {
 			err = v.DoomedIndex.Add(p)
@@ -121,6 +105,20 @@ func (r *Repo) completeView(ctx context.Context, v *View) error {
 		}
 	}
 	return nil
+}
+
+// compare notes which packs don't have the size that an index says, and returns those that it does not know.
+func (v *View) compare(x *index.Index, packs map[blob.Name]int64) (unknown []blob.Name) {
+	for n, size := range packs {
+		info, ok := x.Pack(n)
+		if !ok {
+			unknown = append(unknown, n)
+		} else if size != int64(info.Size) {
+			v.Damaged[n] = fmt.Errorf("pack %s: %w: it has %d bytes, the index says %d", n.Short(), seal.ErrCorrupt, size, info.Size)
+		}
+	}
+	sortNames(unknown)
+	return unknown
 }
 
 // Copies appends to buf all places of a blob that it can be read from: those in live packs, and then those in trash.
@@ -168,7 +166,7 @@ func (r *Repo) readTrash(ctx context.Context, v *View) error {
 		return err
 	}
 	for _, n := range names {
-		packs, err := r.loadTrash(ctx, n)
+		packs, err := r.LoadTrash(ctx, n)
 		if errors.Is(err, storage.ErrNotExist) {
 			continue // its packs are gone, and will not be listed
 		}
@@ -193,8 +191,9 @@ func (r *Repo) listIndex(ctx context.Context) (names []blob.Name, err error) {
 	return names, err
 }
 
-// readIndex reads index objects, calls add for the packs that are live and not in the view's index, and returns the objects that were good.
-func (r *Repo) readIndex(ctx context.Context, v *View, names []blob.Name, add func(*index.Pack) error) (good []blob.Name, err error) {
+// readIndex reads index objects, calls add for each pack that is there and that its index in the view does not know, and returns the objects
+// that were good.
+func (r *Repo) readIndex(ctx context.Context, v *View, names []blob.Name, add addPack) (good []blob.Name, err error) {
 	for n, got := range r.getIndexes(ctx, names) {
 		body, list, err := got.body, got.list, got.err
 		if errors.Is(err, storage.ErrNotExist) {
@@ -212,8 +211,11 @@ func (r *Repo) readIndex(ctx context.Context, v *View, names []blob.Name, add fu
 		}
 		good = append(good, n)
 	}
-	return good, nil
+	return good, ctx.Err()
 }
+
+// addPack puts a pack into one of a view's indexes, or where that will be made from.
+type addPack func(*index.Index, *index.Pack) error
 
 // indexObject is an index object that was opened, or why it could not be.
 type indexObject struct {
@@ -253,8 +255,8 @@ func (r *Repo) getIndexes(ctx context.Context, names []blob.Name) iter.Seq2[blob
 	}
 }
 
-// addIndexObject adds the live packs of an index object, whose directory lists the packs and whose body has their directories.
-func (v *View) addIndexObject(name blob.Name, body, list []byte, add func(*index.Pack) error) error {
+// addIndexObject adds the packs that are there of an index object, whose directory lists the packs and whose body has their directories.
+func (v *View) addIndexObject(name blob.Name, body, list []byte, add addPack) error {
 	packs, err := index.DecodeList(string(list))
 	if err != nil {
 		return fmt.Errorf("index %s: %w", name.Short(), err)
@@ -268,10 +270,10 @@ func (v *View) addIndexObject(name blob.Name, body, list []byte, add func(*index
 		directory := rest[:l.Directory]
 		rest = rest[l.Directory:]
 		v.Objects[name] = append(v.Objects[name], l.Name)
-		x, add := v.Index, add
+		x := v.Index
 		_, listed := v.Packs[l.Name]
 		if !listed {
-			x, add = v.DoomedIndex, v.DoomedIndex.Add
+			x = v.DoomedIndex
 			_, listed = v.Doomed[l.Name]
 		}
 		if _, have := x.Pack(l.Name); !listed || have {
@@ -279,7 +281,7 @@ func (v *View) addIndexObject(name blob.Name, body, list []byte, add func(*index
 		}
 		p, err := l.Pack(directory)
 		if err == nil {
-			err = add(p)
+			err = add(x, p)
 		}
 		if err != nil {
 			return fmt.Errorf("index %s: %w", name.Short(), err)

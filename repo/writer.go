@@ -262,7 +262,11 @@ func (w *Writer) Abort(ctx context.Context) error {
 // putObject stores an object under the hash of its bytes.
 func (w *Writer) putObject(ctx context.Context, path func(blob.Name) string, data []byte) (blob.Name, error) {
 	name := blob.Name(sha256.Sum256(data))
-	return name, w.storage.Put(ctx, path(name), data)
+	if err := w.storage.Put(ctx, path(name), data); err != nil {
+		return name, err
+	}
+	w.repo.far.keepObject(path(name), data)
+	return name, nil
 }
 
 func (w *Writer) failure() error {

@@ -18,7 +18,16 @@ need sqlite3 sqlite3
 need fusermount3 fuse3
 need setpriv util-linux
 need python3 python3
+need sshd openssh-server
+need ssh openssh-client
+need rclone rclone
+need openssl openssl
+need curl curl
 compgen -G "/usr/lib/postgresql/*/bin/pgbench" >/dev/null || missing+=(postgresql)
+# The servers that are Go programs: built once, kept in Go's build cache.
+for tool in versitygw rest-server; do go -C "$(dirname "$0")/tools" tool -n $tool > /dev/null; done
+# What the udev rule of fuse3 does, where no udev runs: mounting as a plain user is tested, too.
+if [ "$(id -u)" = 0 ] && [ -c /dev/fuse ]; then chmod 666 /dev/fuse; fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "some tests will be skipped; they need: sudo apt-get install ${missing[*]}" >&2
@@ -28,5 +37,12 @@ case " ${missing[*]} " in *" postgresql "*) # the test makes a cluster of its ow
   mkdir -p /etc/postgresql-common
   [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf ;;
 esac
+# No service is to run for this: an sshd that listens to the world is nothing that tests should leave behind.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  printf '#!/bin/sh\nexit 101\n' > $policy
+  chmod +x $policy
+  trap 'rm -f '$policy EXIT
+fi
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

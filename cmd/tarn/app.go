@@ -111,7 +111,7 @@ func (a *app) sayf(format string, args ...any) {
 const rootLong = `tarn keeps backups of folders: deduplicated, compressed, encrypted, and each file as it was at one moment,
 also while it is in use.
 
-The repository is named by -r or TARN_REPOSITORY. The password is asked for, or comes from --password-file,
+The repository is named by -r or TARN_REPOSITORY: a folder, or s3:..., sftp:..., rest:..., rclone:... (docs/repositories.md). The password is asked for, or comes from --password-file,
 --password-command or TARN_PASSWORD.
 
 Snapshots are named by the beginning of their ID, by "latest", or by "latest~2", the second before the latest. A path

@@ -105,7 +105,11 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 	if err := a.sources(ctx, b, args, &o); err != nil {
 		return err
 	}
-	r, err := a.open(ctx)
+	use := useCache
+	if b.heal {
+		use = noCache // what is stored is what may be damaged
+	}
+	r, err := a.openWith(ctx, use)
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func (a *app) hint(err error) string {
 	case errors.Is(err, seal.ErrVersion):
 		return "update tarn; \"tarn version\" says which one this is"
 	case errors.Is(err, repo.ErrBlind):
-		return "\"tarn check\" names the damaged object; remove it while nobody prunes. Restores are not affected"
+		return "\"tarn repair trash\" mends this while nobody prunes. Restores are not affected"
 	case errors.Is(err, storage.ErrFull):
 		return "nothing that was saved is lost: make room and run the same command again, it goes on from there"
 	case isDamage(err):

@@ -144,7 +144,7 @@ func (l *location) parseREST(text string) error {
 		user = u.User.Username()
 	}
 	if p, ok := u.User.Password(); ok {
-		if os.Getenv("TARN_REPOSITORY") != l.text { // it stands in the list of processes, for all to see
+		if os.Getenv("TARN_REPOSITORY") != l.text && os.Getenv("TARN_FROM_REPOSITORY") != l.text { // it stands in the list of processes, for all to see
 			return errors.New("a password does not belong there: set TARN_REST_PASSWORD")
 		}
 		password = p

@@ -55,7 +55,7 @@ func (a *app) parity(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}

@@ -20,11 +20,13 @@ type pruneFlags struct {
 	maxUnused string
 	maxRepack size
 	dryRun    bool
+	alone     bool
 }
 
 func (o *pruneFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.maxUnused, "max-unused", "5%", "let so much of what is stored be of no use: a `LIMIT` like 5%, 1G, or unlimited")
 	f.Var(&o.maxRepack, "max-repack", "store again no more than `SIZE` of packs this time")
+	f.BoolVar(&o.alone, "alone", false, "nobody else works on the repository meanwhile: needed where lists may lag behind (rclone)")
 }
 
 func newPrune(a *app) *cobra.Command {
@@ -54,6 +56,10 @@ Packs of which only a part is needed are stored again without the rest, as far a
 
 // prune is the command.
 func (a *app) prune(ctx context.Context, r *opened, flags *pruneFlags) error {
+	if r.place.kind == kindRclone && !flags.alone && !flags.dryRun {
+		return withHint(errors.New("rclone's lists may lag behind, and a backup that runs meanwhile might lose what is removed"),
+			"see that nobody else works on the repository, and say so with --alone")
+	}
 	limit, err := prune.ParseLimit(flags.maxUnused, func(text string) (int64, error) {
 		var s size
 		err := s.Set(text)

@@ -65,7 +65,7 @@ func newRepair(a *app) *cobra.Command {
   tarn repair snapshots --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRepairIndex(a), newRepairPacks(a), newRepairSnapshots(a))
+	cmd.AddCommand(newRepairIndex(a), newRepairPacks(a), newRepairSnapshots(a), newRepairTrash(a))
 	return cmd
 }
 
@@ -109,7 +109,7 @@ with an index, and most commands work without; they are slower then.`,
 }
 
 func (a *app) repairIndex(ctx context.Context, f repairFlags) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
@@ -156,6 +156,54 @@ func (a *app) repairIndex(ctx context.Context, f repairFlags) error {
 	return nil
 }
 
+func newRepairTrash(a *app) *cobra.Command {
+	var f repairFlags
+	cmd := &cobra.Command{
+		Use: "trash", Short: "Let the repository be written to again when trash is damaged", Args: noArgs,
+		Long: `While an object of the trash is damaged nobody can tell which packs are about to be removed, and so nobody can back up. This
+removes it; what it named is kept, and the next prune finds anew what is not needed.
+
+A prune that still knows what the object said would remove those packs. So it is refused while a prune is under way. A prune
+whose session somebody ended by hand can't be seen: be sure that there is none, on no machine that sleeps.`,
+		Example: "  tarn session list\n  tarn repair trash --yes",
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.repairTrash(cmd.Context(), f) },
+	}
+	f.flags(cmd)
+	return cmd
+}
+
+func (a *app) repairTrash(ctx context.Context, f repairFlags) error {
+	r, err := a.openWith(ctx, noCache)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	p, err := repair.PlanTrash(ctx, r.Repo)
+	if err != nil {
+		return err
+	}
+	for _, d := range p.Damaged {
+		a.repairObject(repairLine{Object: "trash/" + d.Name.String(), Action: "is damaged", Problem: d.Problem.Error()})
+	}
+	sum := repairSummaryLine{Type: "summary", Damaged: len(p.Damaged)}
+	switch {
+	case len(p.Damaged) == 0:
+		a.repairDone(sum, "the trash is whole")
+		return nil
+	case len(p.Pruners) > 0:
+		return withHint(repair.ErrPruning, "\"tarn session list\" shows it")
+	case !f.yes:
+		a.repairDone(sum, "")
+		return a.planOnly()
+	}
+	if err := p.Run(ctx); err != nil {
+		return err
+	}
+	sum.Done = true
+	a.repairDone(sum, "the repository can be written to again")
+	return nil
+}
+
 // repairDone tells how a repair ended.
 func (a *app) repairDone(l repairSummaryLine, text string) {
 	if a.json {
@@ -182,7 +230,7 @@ What is lost then is what no pack has: "tarn backup" stores it again if it is st
 }
 
 func (a *app) repairPacks(ctx context.Context, f repairFlags, args []string) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
@@ -294,7 +342,7 @@ The damaged snapshots stay, unless --forget is given. Run "tarn repair index" an
 }
 
 func (a *app) repairSnapshots(ctx context.Context, f repairFlags, old repair.Old, args []string) error {
-	r, err := a.open(ctx)
+	r, err := a.openWith(ctx, noCache)
 	if err != nil {
 		return err
 	}
@@ -335,7 +383,13 @@ func (a *app) repairSnapshots(ctx context.Context, f repairFlags, old repair.Old
 		return a.planOnly()
 	}
 	session := func() repo.Session { return a.session(repo.PurposeRepair) }
-	if err := p.Run(ctx, session, old, func(d repair.Replaced) { a.replaced(d, old) }); err != nil {
+	err = p.Run(ctx, session, old, func(d repair.Replaced) {
+		if d.Removed {
+			a.forgetSeen(r.Repo, []blob.Name{d.Old})
+		}
+		a.replaced(d, old)
+	})
+	if err != nil {
 		return err
 	}
 	sum.Done = true

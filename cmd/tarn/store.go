@@ -140,7 +140,7 @@ func openFolder(l location, c creation) (*store, error) {
 }
 
 // again wraps a far store, so that what fails is tried again, and people are told.
-func (a *app) again(s storage.Storage) storage.Storage {
+func (a *app) again(s storage.Storage) *retry.Store {
 	return retry.Wrap(s, retry.Options{Budget: max(a.store.retryFor, time.Nanosecond), Notify: func(f retry.Failure) {
 		a.warnf("the storage fails: %v; trying again in %s", f.Err, f.Pause.Round(100*time.Millisecond))
 	}})
@@ -181,12 +181,13 @@ func (a *app) reachS3(ctx context.Context, l location, limits *limit.Limits, c c
 	if err != nil {
 		return nil, err
 	}
+	again := a.again(s)
 	if c == mayCreate {
-		if err := s.Create(ctx); err != nil {
+		if err := again.Do(ctx, s.Create); err != nil {
 			return nil, fmt.Errorf("%s: %w", l.text, err)
 		}
 	}
-	return &store{a.again(s), idle{t}}, nil
+	return &store{again, idle{t}}, nil
 }
 
 func (a *app) reachREST(ctx context.Context, l location, limits *limit.Limits, c creation) (*store, error) {
@@ -195,12 +196,13 @@ func (a *app) reachREST(ctx context.Context, l location, limits *limit.Limits, c
 		return nil, err
 	}
 	s := rest.NewServer(rest.Options{URL: l.rest, Transport: t})
+	again := a.again(s)
 	if c == mayCreate {
-		if err := s.Create(ctx); err != nil {
+		if err := again.Do(ctx, s.Create); err != nil {
 			return nil, err
 		}
 	}
-	return &store{locks.Wrap(a.again(s), locks.Restic()), idle{t}}, nil
+	return &store{locks.Wrap(again, locks.Restic()), idle{t}}, nil
 }
 
 func (a *app) reachSFTP(ctx context.Context, l location, limits *limit.Limits, c creation) (*store, error) {
@@ -210,12 +212,14 @@ func (a *app) reachSFTP(ctx context.Context, l location, limits *limit.Limits, c
 	}
 	o := l.sftp
 	o.Limits, o.Args, o.Command = limits, strings.Fields(values["args"]), strings.Fields(values["command"])
-	open := sftp.Open
+	s := sftp.New(o)
+	again := a.again(s)
+	first := s.Check
 	if c == mayCreate {
-		open = sftp.Create
+		first = s.Make
 	}
-	s, err := open(ctx, o)
-	if err != nil {
+	if err := again.Do(ctx, first); err != nil {
+		s.Close()
 		return nil, err
 	}
 	missing, err := s.Missing(ctx)
@@ -225,7 +229,7 @@ func (a *app) reachSFTP(ctx context.Context, l location, limits *limit.Limits, c
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &store{a.again(s), s}, nil
+	return &store{again, s}, nil
 }
 
 func (a *app) reachRclone(ctx context.Context, l location, limits *limit.Limits, c creation) (*store, error) {

@@ -113,6 +113,9 @@ func (a *app) replaceSnapshot(ctx context.Context, r *repo.Repo, old blob.Name, 
 				return fmt.Errorf("remove snapshot %s, which %s takes the place of: %w", old.Short(), name.Short(), err)
 			}
 		}
+		if removed {
+			a.forgetSeen(r, []blob.Name{old})
+		}
 		switch {
 		case a.json:
 			a.emit(replacedLine{"replaced", old.String(), name.String(), removed})

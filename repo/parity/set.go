@@ -75,6 +75,20 @@ func Load(ctx context.Context, keys *seal.Keys, s storage.Storage, path func(blo
 	return set, nil
 }
 
+// Packs are the packs of all groups, those that are gone included.
+func (s *Set) Packs() (names []blob.Name) {
+	seen := map[blob.Name]bool{}
+	for _, g := range s.groups {
+		for _, m := range g.head.members {
+			if !seen[m.name] {
+				seen[m.name] = true
+				names = append(names, m.name)
+			}
+		}
+	}
+	return names
+}
+
 // Has reports whether a pack is in a group.
 func (s *Set) Has(name blob.Name) bool {
 	return slices.ContainsFunc(s.groups, func(g *group) bool {

@@ -10,6 +10,7 @@
 //   - [PlanSnapshots]: snapshots that need what is not there any more. A new snapshot is stored beside each, with what can be had: lost files
 //     as a neighbouring snapshot has them, or with zeros for the lost parts, or not at all; each is named in the new
 //     snapshot's list of problems. The old one stays, unless the caller asks for its removal.
+//   - [PlanTrash]: trash that can't be read keeps everybody from writing; it is removed when no prune can know any more what it said.
 //
 // # Invariants
 //

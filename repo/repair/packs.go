@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/pack"
 	"github.com/tarn-backup/tarn/repo/parity"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"golang.org/x/sync/errgroup"
@@ -93,6 +95,13 @@ func PlanPacks(ctx context.Context, r *repo.Repo, o PacksOptions) (*PacksPlan, e
 			found = append(found, &examined{name: name, problem: err, dir: told(ctx, r, v, name)})
 		}
 	}
+	if len(o.Only) == 0 {
+		more, err := p.unnamed(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
 	slices.SortFunc(found, func(a, b *examined) int { return byName(a.name, b.name) })
 	live, err := r.LiveSessions(ctx)
 	if err != nil {
@@ -146,6 +155,55 @@ func (p *PacksPlan) missing(ctx context.Context, v *repo.View) (names []blob.Nam
 		}
 	}
 	return names
+}
+
+// unnamed returns the packs that parity alone remembers and that some snapshot needs. Most such packs were pruned, so it is asked
+// first whether any snapshot lacks anything at all.
+func (p *PacksPlan) unnamed(ctx context.Context, v *repo.View) (found []*examined, err error) {
+	var names []blob.Name
+	for _, n := range p.parity.Packs() {
+		_, listed := v.Packs[n]
+		if !listed && !v.Trashed[n] && !indexed(v, n) && !isThere(ctx, p.repo, n) {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	lacking, err := PlanSnapshots(ctx, p.repo, nil)
+	if err != nil || len(lacking.Damaged) == 0 {
+		return nil, err
+	}
+	for _, n := range names {
+		data, err := p.parity.Rebuild(ctx, n)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			continue
+		}
+		dir, err := pack.ReadDirectory(p.repo.SealKeys(), n, int64(len(data)), func(b []byte, off int64) error {
+			if off < 0 || off+int64(len(b)) > int64(len(data)) {
+				return io.ErrUnexpectedEOF
+			}
+			copy(b, data[off:])
+			return nil
+		})
+		if err == nil && slices.ContainsFunc(dir.Blobs, func(e index.Entry) bool { return !hasCopy(v.Index, e.ID, nil) }) {
+			found = append(found, &examined{name: n, problem: fmt.Errorf("pack %s: %w", n.Short(), storage.ErrNotExist), dir: dir})
+		}
+	}
+	return found, nil
+}
+
+// indexed reports whether an index object names a pack.
+func indexed(v *repo.View, name blob.Name) bool {
+	for _, packs := range v.Objects {
+		if slices.Contains(packs, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // told returns what the index says that a pack holds; nil if it says nothing.

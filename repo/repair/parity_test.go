@@ -52,7 +52,7 @@ func cover(t testing.TB, r *repo.Repo) {
 // damage is found, and after the repairs nothing is left of it.
 func TestMendedFromParity(t *testing.T) {
 	s, whole := guarded(t, parity.Ratio{Width: 3, Shards: 1})
-	step := 5003
+	step := 9001
 	if os.Getenv("TARN_SOAK") != "" {
 		step = 7
 	}
@@ -168,5 +168,49 @@ func TestWriterMakesParity(t *testing.T) {
 		if got, err := set.Rebuild(t.Context(), n); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// TestPackThatOnlyParityKnows loses a pack and the whole index: parity remembers the pack, and snapshots lack what it held. A pack that nobody
+// needs stays away.
+func TestPackThatOnlyParityKnows(t *testing.T) {
+	s, whole := guarded(t, parity.Ratio{Width: 3, Shards: 1})
+	packs := objects(t, s, "data/")
+	for name := range packs {
+		clone := s.Clone()
+		for object := range objects(t, clone, "index/") {
+			if err := clone.Remove(t.Context(), object); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := clone.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if err := mendAll(t.Context(), open(t, clone), repair.PacksOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := mendAll(t.Context(), open(t, clone), repair.PacksOptions{}); err != nil { // the index of the pack that came back
+			t.Fatal(err)
+		}
+		r := open(t, clone)
+		notLess(t, name, whole, contents(r))
+		if found := findings(t, r); len(found) > 0 {
+			t.Error(found)
+		}
+		if n := len(objects(t, clone, "snapshots/")); n != 3 {
+			t.Errorf("%d snapshots", n)
+		}
+	}
+	// Without snapshots nothing is missed.
+	for _, folder := range []string{"snapshots/", "index/", "data/"} {
+		for name := range objects(t, s, folder) {
+			if err := s.Remove(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p, err := repair.PlanPacks(t.Context(), open(t, s), repair.PacksOptions{})
+	if err != nil || len(p.Damaged) > 0 {
+		t.Errorf("%+v, %v", p, err)
 	}
 }

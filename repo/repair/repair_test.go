@@ -628,7 +628,7 @@ func TestEveryFlipAndCut(t *testing.T) {
 			continue
 		}
 		for i := range data {
-			if os.Getenv("TARN_SOAK") == "" && rng.IntN(len(data)) > 12 {
+			if os.Getenv("TARN_SOAK") == "" && rng.IntN(len(data)) > 7 {
 				continue
 			}
 			cases++
@@ -701,5 +701,55 @@ func TestPowerCuts(t *testing.T) {
 	t.Logf("%d cuts, %d disk states", cuts, states)
 	if cuts < 40 {
 		t.Errorf("only %d cuts", cuts)
+	}
+}
+
+// TestDamagedTrash lets a repository be written to again, and not while somebody prunes.
+func TestDamagedTrash(t *testing.T) {
+	s, names, want := three(t)
+	r := open(t, s)
+	var packs []blob.Name
+	for name := range objects(t, s, "data/") {
+		n, err := blob.ParseName(name[len("data/ab/"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		packs = append(packs, n)
+	}
+	if err := r.PutTrash(t.Context(), packs[:1]); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range objects(t, s, "trash/") {
+		data[200] ^= 1
+		put(t, s, name, data)
+	}
+	if _, err := open(t, s).NewWriter(t.Context(), repo.WriterOptions{Session: session()}); !errors.Is(err, repo.ErrBlind) {
+		t.Fatal(err)
+	}
+	prune := repo.NewSession(repo.PurposePrune, "", "", "")
+	if err := r.BeginSession(t.Context(), prune); err != nil {
+		t.Fatal(err)
+	}
+	p, err := repair.PlanTrash(t.Context(), r)
+	if err != nil || len(p.Damaged) != 1 || len(p.Pruners) != 1 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if err := p.Run(t.Context()); !errors.Is(err, repair.ErrPruning) {
+		t.Errorf("while somebody prunes: %v", err)
+	}
+	if err := r.EndSession(t.Context(), prune.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, s)
+	if found := findings(t, r); len(found) > 0 {
+		t.Error(found)
+	}
+	for i, name := range names {
+		if got := of(contents(r), name); digest(got) != digest(want[i].plain()) {
+			t.Errorf("snapshot %d: %s", i, digest(got))
+		}
 	}
 }

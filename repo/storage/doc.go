@@ -6,10 +6,17 @@
 // and any of them:
 //
 //	dir          a folder of this machine, or one that is mounted
+//	s3           a bucket
+//	sftp         a folder of another machine, over SSH
+//	rest         restic's rest-server
+//	rclone       whatever rclone gets to
 //	memory       a map, for tests and simulations
 //	faulty       fails the nth operation, tears objects, loses answers, and keeps a log of operations
 //	crash        knows what a power cut would leave behind
 //	storagetest  the tests that every adapter passes
+//
+// What stands between them and tarn: retry tries again, limit holds streams to a rate, and locks puts into envelopes what a server has no folder for. web and
+// pipe are what the adapters are made of.
 //
 // # What is assumed
 //

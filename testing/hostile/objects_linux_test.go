@@ -104,7 +104,6 @@ func slot(change func(*seal.Slot)) func(m *maker) {
 // config replaces the config by one with other fields behind the binding of its header.
 func config(head func([]byte), fields func(b []byte) []byte) func(m *maker) {
 	return func(m *maker) {
-		_, data := m.only("") // in order of names config comes before all but some packs
 		data, err := storage.ReadAll(context.Background(), m.s, "config", 1<<20)
 		m.must(err)
 		clear := bytes.Clone(data[:64])

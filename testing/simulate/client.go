@@ -29,18 +29,25 @@ type client struct {
 	last    bool // no further program is begun
 	skew    time.Duration
 	files   map[string]string // what it saved last
+	saved   blob.Name         // as this snapshot
+
+	programs int // that it runs, of which the first is given if it is not nil
+	first    func(context.Context, *repo.Repo) error
+	again    bool // the next backup saves the same files once more
 }
 
 // run is the client's goroutine.
 func (c *client) run(ctx context.Context) {
 	c.skew = time.Duration(c.rng.IntN(48)-24) * time.Hour
-	for range 2 + c.rng.IntN(3) {
+	for i := range c.programs {
 		if c.last {
 			break
 		}
 		c.life = &life{client: c}
 		r, err := c.world.repo.WithStorage(c.life)
-		if err == nil {
+		if err == nil && i == 0 && c.first != nil {
+			err = c.first(ctx, r)
+		} else if err == nil {
 			err = c.program(ctx, r)
 		}
 		if err != nil && !c.world.trouble {
@@ -101,7 +108,10 @@ func (c *client) change() {
 
 // backup saves files as the command does: if its session is evicted it begins again, and removes the unconfirmed snapshot at the end.
 func (c *client) backup(ctx context.Context, r *repo.Repo) error {
-	c.change()
+	if !c.again {
+		c.change()
+	}
+	c.again = false
 	var replaced []blob.Name
 	for try := 1; ; try++ {
 		s := &saving{client: c, files: c.files}
@@ -115,6 +125,7 @@ func (c *client) backup(ctx context.Context, r *repo.Repo) error {
 		}
 		c.world.oracle.confirmed(ctx, name, s)
 		c.world.report.Backups++
+		c.saved = name
 		for _, name := range replaced {
 			if err := r.RemoveSnapshot(ctx, name); err != nil {
 				return err
@@ -194,7 +205,7 @@ func (s *saving) save(ctx context.Context) (blob.Name, error) {
 				return blob.Name{}, err
 			}
 		}
-		if c.rng.IntN(12) == 0 {
+		if c.rng.IntN(6) == 0 {
 			if err := s.partial(ctx, root); err != nil {
 				return blob.Name{}, err
 			}

@@ -10,7 +10,6 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo/pack"
-	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/snapshot"
 )
 
@@ -264,20 +263,4 @@ func (o *oracle) garbage() error {
 		}
 	}
 	return nil
-}
-
-// direct is the disk with nobody in between, but for the oracle who looks on.
-type direct struct {
-	storage.Storage
-	world *world
-}
-
-// Put stores an object.
-func (d direct) Put(ctx context.Context, name string, data []byte) error {
-	return d.world.apply(ctx, &request{method: put, name: name, data: data}).err
-}
-
-// Remove removes an object.
-func (d direct) Remove(ctx context.Context, name string) error {
-	return d.world.apply(ctx, &request{method: remove, name: name}).err
 }

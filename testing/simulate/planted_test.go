@@ -42,9 +42,7 @@ var planted = []struct {
 		"	if err := r.BeginSession(ctx, o.Session); err != nil {\n		return nil, err\n	}\n	v, err := r.Refresh(ctx)\n",
 		"	v, err := r.Refresh(ctx)\n	if err != nil {\n		return nil, err\n	}\n	err = r.BeginSession(ctx, o.Session)\n"}}},
 	{"nobody asks whether the session still stands", []edit{{"repo/session.go",
-		"	return sessions[id] && !evictions[id], nil", "	return true, nil"}}},
-	{"the last step asks for the session, not for the eviction", []edit{{"repo/session.go",
-		"	return sessions[id] && !evictions[id], nil", "	return sessions[id], nil"}}},
+		"	return sessions[id] && !evictions[id], nil", "	return len(sessions)+len(evictions) >= 0, nil"}}},
 	{"the last step asks whether the packs are still there", []edit{{"repo/writer.go",
 		"	if !ok {\n		return name, ErrEvicted\n	}\n",
 		"	if now, err := w.repo.TakeView(ctx); err != nil {\n		return name, err\n	} else if !ok {\n" +
@@ -97,6 +95,8 @@ func TestPlanted(t *testing.T) {
 	if os.Getenv("TARN_SEED") != "" {
 		t.Skip("one seed")
 	}
+	_, n := seeds(t)
+	n = min(n, seedsUsual) // also in a soak
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -109,11 +109,11 @@ func TestPlanted(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			run := exec.Command(program, "-test.run", "^TestSeeds$")
-			run.Env = append(os.Environ(), fmt.Sprintf("TARN_SEEDS=%d", seedsUsual))
+			run.Env = append(os.Environ(), fmt.Sprintf("TARN_SEEDS=%d", n))
 			out, err := run.CombinedOutput()
 			var exit *exec.ExitError
 			if err == nil {
-				t.Fatalf("nobody noticed within %d seeds", seedsUsual)
+				t.Fatalf("nobody noticed within %d seeds", n)
 			}
 			if !errors.As(err, &exit) || !strings.Contains(string(out), "to see it again") {
 				t.Fatalf("%v\n%s", err, out)

@@ -73,9 +73,16 @@ func Run(ctx context.Context, made *repo.Repo, config map[string][]byte, seed ui
 		now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), owners: map[blob.Session]*life{}}
 	w.disk = w.newDisk(config)
 	w.oracle = newOracle(w)
-	for i := range 2 + w.rng.IntN(3) {
-		c := &client{world: w, number: i, rng: rand.New(rand.NewPCG(seed, uint64(i))), turn: make(chan verdict)}
+	for i := range 2 + w.rng.IntN(min(1+int(seed%4), 3)) {
+		c := &client{world: w, number: i, rng: rand.New(rand.NewPCG(seed, uint64(i))), turn: make(chan verdict), programs: 2 + w.rng.IntN(3)}
 		w.clients = append(w.clients, c)
+	}
+	if seed%4 != 0 {
+		if err := w.setScene(ctx); err != nil {
+			return w.report, fmt.Errorf("seed %d: before it begins: %w", seed, err)
+		}
+	}
+	for _, c := range w.clients {
 		go c.run(ctx)
 		w.next(c)
 	}
@@ -102,7 +109,7 @@ func Run(ctx context.Context, made *repo.Repo, config map[string][]byte, seed ui
 
 // newDisk returns a disk with some objects on it.
 func (w *world) newDisk(objects map[string][]byte) *crash.Store {
-	disk := crash.New(crash.Options{Forget: w.options.Forget, Step: w.stage})
+	disk := crash.New(crash.Options{Forget: w.options.Forget, Step: w.atStage})
 	for _, name := range slices.Sorted(maps.Keys(objects)) {
 		disk.Put(context.Background(), name, objects[name]) // which can't fail
 	}
@@ -139,7 +146,7 @@ func (w *world) step(ctx context.Context) bool {
 	if len(ready) == 0 {
 		return slices.ContainsFunc(w.clients, func(c *client) bool { return c.pending != nil }) // they are asleep
 	}
-	if len(w.late) > 0 && w.chance(20) {
+	if len(w.late) > 0 && w.chance(100) {
 		w.takeEffect(ctx, w.rng.IntN(len(w.late)))
 	}
 	c := ready[w.rng.IntN(len(ready))]
@@ -160,6 +167,9 @@ func (w *world) step(ctx context.Context) bool {
 func (w *world) perform(ctx context.Context, c *client) verdict {
 	r := c.pending
 	fate := w.rng.IntN(700)
+	if r.method == put && strings.HasPrefix(r.name, "snapshots/") && w.chance(25) {
+		fate = 5 // nothing is as delicate as a snapshot of which nobody knows whether it will come
+	}
 	if w.options.Quiet {
 		fate = 1000
 	}
@@ -252,8 +262,8 @@ func (w *world) powerCut(ctx context.Context, r *request) {
 	w.oracle.cut(ctx)
 }
 
-// stage is called at each stage of an operation on the disk.
-func (w *world) stage(s crash.Step) {
+// atStage is called at each stage of an operation on the disk.
+func (w *world) atStage(s crash.Step) {
 	if w.cut == nil && s.Stage == w.cutAt {
 		w.cut = w.disk.CrashClone(w.rng, crash.KeepSome)
 	}

@@ -159,3 +159,6 @@ func (t *tail) String() string {
 	defer t.mu.Unlock()
 	return string(t.text)
 }
+
+// PID is the program's.
+func (p *Process) PID() int { return p.cmd.Process.Pid }

@@ -91,8 +91,11 @@ func (a *attempt) restart() {
 // again waits before the next try, or returns the error that ends the operation.
 func (a *attempt) again(ctx context.Context, err error) error {
 	a.tries++
-	if ctx.Err() != nil {
-		return err
+	if ended := ctx.Err(); ended != nil {
+		if errors.Is(err, ended) {
+			return err
+		}
+		return fmt.Errorf("%w (%v)", ended, err)
 	}
 	if storage.IsPermanent(err) {
 		a.seen.answered.Store(true)
@@ -137,6 +140,11 @@ func (a *attempt) notify(f Failure) {
 
 // errSlow is the cause of the end of a try that took too long.
 var errSlow = errors.New("no answer in time")
+
+// Do tries an operation of the caller's, such as the first look at a store, in the same way.
+func (s *Store) Do(ctx context.Context, op func(ctx context.Context) error) error {
+	return s.run(ctx, 0, op)
+}
 
 // run tries op until it succeeds or is given up.
 func (s *Store) run(ctx context.Context, bytes int, op func(ctx context.Context) error) error {

@@ -41,7 +41,15 @@ type Store struct {
 
 // Open connects. An error that wraps storage.ErrNotExist says that the folder is not there.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := newStore(o)
+	s := New(o)
+	if err := s.Check(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Check connects, and returns an error unless the folder is there.
+func (s *Store) Check(ctx context.Context) error {
 	err := s.do(ctx, func(c *conn) error {
 		info, err := c.Stat(s.root)
 		if err == nil && !info.IsDir() {
@@ -49,22 +57,25 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		}
 		return err
 	})
-	if err != nil {
-		return nil, s.failed("open", "", errors.Join(err, s.Close()))
-	}
-	return s, nil
+	return s.failed("open", "", err)
 }
 
 // Create makes the folder, with its parents, unless it is there, and opens it.
 func Create(ctx context.Context, o Options) (*Store, error) {
-	s := newStore(o)
-	if err := s.do(ctx, func(c *conn) error { return c.MkdirAll(s.root) }); err != nil {
-		return nil, s.failed("create", "", errors.Join(err, s.Close()))
+	s := New(o)
+	if err := s.Make(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func newStore(o Options) *Store {
+// Make makes the folder, with its parents, unless it is there.
+func (s *Store) Make(ctx context.Context) error {
+	return s.failed("create", "", s.do(ctx, func(c *conn) error { return c.MkdirAll(s.root) }))
+}
+
+// New returns a store that connects when it is used first.
+func New(o Options) *Store {
 	return &Store{link: &link{options: o}, root: path.Clean(o.Path), folders: &folders{durable: map[string]bool{}}}
 }
 
