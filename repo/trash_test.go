@@ -28,7 +28,9 @@ func create(t testing.TB, s storage.Storage) *repo.Repo {
 	return r
 }
 
-func session(purpose repo.Purpose) repo.Session { return repo.NewSession(purpose, "host", "user", "test") }
+func session(purpose repo.Purpose) repo.Session {
+	return repo.NewSession(purpose, "host", "user", "test")
+}
 
 // pack stores one pack with one blob of data, and returns its ID.
 func pack(t testing.TB, r *repo.Repo, text string) blob.ID {
