@@ -75,7 +75,8 @@ type Writer struct {
 	err       error // the first error of an upload
 }
 
-// NewWriter begins a session, which lives no longer than ctx and must be ended by Commit or Abort: it puts the session object, and only then takes the view (steps W1, W2).
+// NewWriter begins a session, which lives no longer than ctx and must be ended by Commit or Abort: it puts the session object, and only then
+// takes the view (steps W1, W2).
 func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) {
 	if err := r.BeginSession(ctx, o.Session); err != nil {
 		return nil, err

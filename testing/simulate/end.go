@@ -34,8 +34,9 @@ func (w *world) quiet(ctx context.Context) error {
 		return err
 	}
 	for range quietPrunes {
-		o := prune.Options{Session: repo.NewSession(repo.PurposePrune, "quiet", "user", "simulate"), Workers: 1, Inline: true, PackSize: packSize, Compression: pack.Off,
-			MaxUnused: prune.Limit{Bounded: true}, Gone: func(repo.Session) bool { return true }}
+		o := prune.Options{Session: repo.NewSession(repo.PurposePrune, "quiet", "user", "simulate"), Workers: 1, Inline: true, PackSize: packSize,
+			Compression: pack.Off,
+			MaxUnused:   prune.Limit{Bounded: true}, Gone: func(repo.Session) bool { return true }}
 		if _, err := prune.Run(ctx, r, o); err != nil {
 			return fmt.Errorf("a quiet prune: %w", err)
 		}

@@ -43,10 +43,6 @@ var planted = []struct {
 		"	v, err := r.Refresh(ctx)\n	if err != nil {\n		return nil, err\n	}\n	err = r.BeginSession(ctx, o.Session)\n"}}},
 	{"nobody asks whether the session still stands", []edit{{"repo/session.go",
 		"	return sessions[id] && !evictions[id], nil", "	return len(sessions)+len(evictions) >= 0, nil"}}},
-	{"the last step asks whether the packs are still there", []edit{{"repo/writer.go",
-		"	if !ok {\n		return name, ErrEvicted\n	}\n",
-		"	if now, err := w.repo.TakeView(ctx); err != nil {\n		return name, err\n	} else if !ok {\n" +
-			"		for info := range w.view.Index.Packs() {\n			if _, there := now.Pack(info.Name); !there {\n				return name, ErrEvicted\n			}\n		}\n	}\n"}}},
 	{"the session is ended before the snapshot is put", []edit{
 		{"repo/writer.go", "	name, err := w.PutSnapshot(ctx, record)\n	if err != nil {\n		return name, err\n	}\n	ok, err := w.repo.Stands(ctx, w.Session())\n",
 			"	ok, err := w.repo.Stands(ctx, w.Session())\n	if err == nil && ok {\n		err = w.repo.EndSession(ctx, w.Session())\n	}\n" +
@@ -68,14 +64,8 @@ var planted = []struct {
 	{"a session is over when it is old", []edit{{"repo/prune/sessions.go",
 		"		if len(open) == 0 {", "		if len(open) == 0 || p.options.Now().Sub(w.Time) > 12*time.Hour {"}}},
 	{"a partial snapshot ends its session", []edit{{"repo/prune/sessions.go", "		if !b.partial {", "		if !b.session.IsZero() {"}}},
-	{"the sessions are listed before the trash is put", []edit{
-		{"repo/prune/prune.go", "	result  Result\n}", "	result  Result\n	early   []repo.Session\n}"},
-		{"repo/prune/repack.go", "	packs := slices.Concat(pl.discard,", "	p.early, _ = p.repo.Sessions(ctx)\n	packs := slices.Concat(pl.discard,"},
-		{"repo/prune/sessions.go", "	list, err := p.repo.Sessions(ctx)\n	if err != nil {\n		return nil, err\n	}\n	w := repo.Wait", "	list := p.early\n	w := repo.Wait"}}},
 	{"a trash object goes before its packs", []edit{{"repo/prune/empty.go",
 		"	for _, d := range ripe {\n		for _, name := range v.Trash[d] {", "	for _, d := range ripe {\n		p.repo.RemoveTrash(ctx, d)\n		for _, name := range v.Trash[d] {"}}},
-	{"trees are not stored again", []edit{{"repo/prune/repack.go",
-		"p.home(pl, id) == info.Name {\n					j.rows", "p.home(pl, id) == info.Name && rows[i].Kind == blob.Data {\n					j.rows"}}},
 	{"a look that failed is gone on with", []edit{{"repo/prune/look.go",
 		"		p.marker, p.seen, p.result.Unconfirmed = newMarker(p), map[blob.Name]*backup{}, 0\n", ""},
 		{"repo/prune/mark.go", "	if !ok {\n		w.fail(a, fmt.Errorf(\"%s %s: %w\", kind, id.Short(), errMoved))\n		return false\n	}\n	w.live.Add(id)\n",
