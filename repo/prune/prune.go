@@ -112,6 +112,9 @@ func (p *pruner) steps(ctx context.Context) error {
 		if view, err = p.secondLook(ctx); err != nil { // P7
 			return err
 		}
+		if _, err := p.repo.RenewParity(ctx, view); err != nil { // of those that stay, before others of their groups go
+			return fmt.Errorf("renew parity: %w", err)
+		}
 		if err := p.stands(ctx); err != nil { // P8
 			return err
 		}
