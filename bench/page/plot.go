@@ -177,6 +177,7 @@ func linePlot(title, x, y string, list []series) (template.HTML, error) {
 		p.Legend.Add(s.name, line, points)
 	}
 	p.Y.Min = 0
+	p.X.Max *= 2 // room for the last label
 	return svgOf(p)
 }
 
@@ -184,7 +185,7 @@ func linePlot(title, x, y string, list []series) (template.HTML, error) {
 type powers struct{}
 
 func (powers) Ticks(least, most float64) (ticks []plot.Tick) {
-	for e := math.Floor(math.Log10(least)); e <= math.Ceil(math.Log10(most)); e++ {
+	for e := math.Floor(math.Log10(least)); e <= math.Floor(math.Log10(most)); e++ {
 		v := math.Pow(10, e)
 		ticks = append(ticks, plot.Tick{Value: v, Label: count(v)})
 	}
