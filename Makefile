@@ -23,7 +23,7 @@ deps: ## install what the tests need (apt, as root)
 
 .PHONY: test
 test: deps ## run all tests
-	$(GO) test -timeout 20m ./...
+	$(GO) test -timeout 40m ./...
 
 .PHONY: race
 race: ## run the tests of the packages with goroutines under the race detector
