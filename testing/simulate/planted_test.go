@@ -63,7 +63,6 @@ var planted = []struct {
 		"		if len(open) == 0 {", "		if len(open) == 0 || len(open) < len(w.Sessions) {"}}},
 	{"a session is over when it is old", []edit{{"repo/prune/sessions.go",
 		"		if len(open) == 0 {", "		if len(open) == 0 || p.options.Now().Sub(w.Time) > 12*time.Hour {"}}},
-	{"a partial snapshot ends its session", []edit{{"repo/prune/sessions.go", "		if !b.partial {", "		if !b.session.IsZero() {"}}},
 	{"a trash object goes before its packs", []edit{{"repo/prune/empty.go",
 		"	for _, d := range ripe {\n		for _, name := range v.Trash[d] {", "	for _, d := range ripe {\n		p.repo.RemoveTrash(ctx, d)\n		for _, name := range v.Trash[d] {"}}},
 	{"a look that failed is gone on with", []edit{{"repo/prune/look.go",
