@@ -131,8 +131,18 @@ func (a *app) replaceSnapshot(ctx context.Context, r *repo.Repo, old blob.Name, 
 	}
 }
 
-// successor stores the new snapshot in a session of its own. That the old one is still there is looked at within the session: what it
-// refers to is then not removed before the new one is there.
+// stillThere asks the storage for a snapshot that name was made from, and removes name if it is gone.
+func stillThere(ctx context.Context, r *repo.Repo, old, name blob.Name) error {
+	names, err := r.SnapshotNames(ctx)
+	if err != nil || slices.Contains(names, old) {
+		return err
+	}
+	return errors.Join(errors.New("it was removed meanwhile, so nothing was put in its place"), r.RemoveSnapshot(ctx, name))
+}
+
+// successor stores the new snapshot in a session of its own. Whether the old one is still there it looks at when the new one is durable: a prune
+// that looks for what is needed before that sees the old one, and one that looks later sees the new one. If the old one was forgotten
+// meanwhile, packs that both refer to may be gone, and the new one goes as well.
 func (a *app) successor(ctx context.Context, r *repo.Repo, old blob.Name,
 	record func(context.Context, *repo.Writer) (*snapshot.Record, error)) (name blob.Name, err error) {
 	w, err := r.NewWriter(ctx, repo.WriterOptions{Session: a.session(repo.PurposeTag)})
@@ -145,7 +155,11 @@ func (a *app) successor(ctx context.Context, r *repo.Repo, old blob.Name,
 	}
 	if err == nil {
 		rec.Session = w.Session()
-		if name, err = w.Commit(ctx, rec.Encode()); err == nil || errors.Is(err, repo.ErrEvicted) {
+		name, err = w.Commit(ctx, rec.Encode())
+		if err == nil {
+			return name, stillThere(ctx, r, old, name)
+		}
+		if errors.Is(err, repo.ErrEvicted) {
 			return name, err
 		}
 	}
