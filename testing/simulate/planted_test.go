@@ -24,18 +24,16 @@ var planted = []struct {
 	{"packs are not put before the snapshot", []edit{{"repo/writer.go",
 		"	if err := w.Flush(ctx); err != nil {\n		return blob.Name{}, err\n	}\n	name, err := w.putObject(ctx, snapshotName",
 		"	defer w.Flush(ctx)\n	name, err := w.putObject(ctx, snapshotName"}}},
-	{"trash is read after the index", []edit{{"repo/view.go",
-		"	if err := r.readTrash(ctx, v); err != nil {\n		return err\n	}\n	if err := r.listPacks(ctx, v); err != nil {\n		return err\n	}\n" +
-			"	if err := r.readIndex(ctx, v); err != nil {\n		return err\n	}\n",
-		"	if err := r.listPacks(ctx, v); err != nil {\n		return err\n	}\n	if err := r.readIndex(ctx, v); err != nil {\n		return err\n	}\n" +
-			"	if err := r.readTrash(ctx, v); err != nil {\n		return err\n	}\n" +
-			"	for n := range v.Packs {\n		if v.Trashed[n] {\n			v.Doomed[n] = v.Packs[n]\n			delete(v.Packs, n)\n			v.Index.Remove(n)\n		}\n	}\n"}}},
+	{"trash is read after the index", []edit{
+		{"repo/view.go", "	if err := r.readTrash(ctx, v); err != nil {\n		return err\n	}\n	return r.list(", "	return r.list("},
+		{"repo/view.go", "	return v, r.completeView(ctx, v)\n}\n\n// lookAtPacks", "	if err := r.readTrash(ctx, v); err != nil {\n		return nil, err\n	}\n" +
+			"	for n := range v.Packs {\n		if v.Trashed[n] {\n			v.Doomed[n] = v.Packs[n]\n			delete(v.Packs, n)\n			v.Index.Remove(n)\n		}\n	}\n" +
+			"	return v, r.completeView(ctx, v)\n}\n\n// lookAtPacks"}}},
 	{"views don't look at the trash", []edit{{"repo/view.go", "		if v.Trashed[n] {\n			v.Doomed[n] = size\n			return\n		}\n", ""}}},
 	{"the index is trusted for packs that are not listed", []edit{
-		{"repo/view.go", "		if !listed {\n			x = v.DoomedIndex", "		if _, doomed := v.Doomed[l.Name]; doomed {\n			x = v.DoomedIndex"},
-		{"repo/view.go", "!listed || have {", "have {"},
-		{"repo/view.go", "		size, listed := v.Packs[l.Name]\n", "		size := int64(l.Size)\n"},
-		{"repo/view.go", "			size, listed = v.Doomed[l.Name]\n", ""}}},
+		{"repo/view.go", "		_, listed := v.Packs[l.Name]\n		if !listed {\n			x = v.DoomedIndex\n			_, listed = v.Doomed[l.Name]\n		}\n",
+			"		if _, doomed := v.Doomed[l.Name]; doomed {\n			x = v.DoomedIndex\n		}\n"},
+		{"repo/view.go", "!listed || have {", "have {"}}},
 	{"writers refer to what is in trash", []edit{{"repo/writer.go",
 		"	if _, ok := w.view.Index.Lookup(id); ok && (w.options", "	if ok := len(w.view.Copies(id, nil)) > 0; ok && (w.options"}}},
 	{"the view is taken before the session is put", []edit{{"repo/writer.go",
