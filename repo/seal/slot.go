@@ -167,6 +167,7 @@ func joinEpochs(repo RepoID, older []string, number uint32, master [KeySize]byte
 
 // derive hashes the password; this takes the time and memory that the parameters say.
 func (s *Slot) derive(repo RepoID, password []byte) (key [KeySize]byte, commitment [CommitmentSize]byte) {
+	preferHugePages(int(s.KDF.MemoryKiB) << 10)
 	raw := argon2.IDKey(password, s.Salt[:], s.KDF.Passes, s.KDF.MemoryKiB, s.KDF.Lanes, KeySize)
 	h := blake3.NewDeriveKey("tarn v1 key slot")
 	h.Write(raw)
