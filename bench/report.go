@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ type Machine struct {
 	Memory     uint64 `json:"memory_bytes"`
 	Kernel     string `json:"kernel"`
 	FileSystem string `json:"file_system"`
+	Targets    string `json:"targets,omitempty"` // what each restore is given
 }
 
 // WorkloadInfo describes a workload as it was when it was measured.
@@ -86,7 +88,35 @@ func (r *Report) Merge(o *Report) {
 			}
 		}
 	}
+	if r.Machine.Targets == "" {
+		r.Machine.Targets = o.Machine.Targets
+	}
 	r.Growth = append(r.Growth, o.Growth...)
+}
+
+// ReadReports reads files that each hold a report of the same machine, as one report.
+func ReadReports(paths []string) (all *Report, err error) {
+	for _, path := range paths {
+		r, err := readFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if all == nil {
+			all = r
+		} else {
+			all.Merge(r)
+		}
+	}
+	return all, nil
+}
+
+func readFile(path string) (*Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return ReadReport(f)
 }
 
 // ReadReport reads what json.Marshal wrote.
@@ -241,6 +271,9 @@ func (r *Report) WriteTable(out io.Writer) error {
 	m := r.Machine
 	fmt.Fprintf(out, "%s; %s, %d processors, %.1f GiB, %s, %s; medians of %d\n", r.Time.Format("2006-01-02 15:04"), m.Processor, m.Processors,
 		float64(m.Memory)/(1<<30), m.Kernel, m.FileSystem, r.Runs)
+	if m.Targets != "" {
+		fmt.Fprintf(out, "each restore goes into %s\n", m.Targets)
+	}
 	for _, t := range r.Tools {
 		fmt.Fprintf(out, "  %s: %s (%s)\n", t.Name, t.Version, t.About)
 	}

@@ -23,8 +23,9 @@ type Options struct {
 // suite is one run.
 type suite struct {
 	Options
-	report *Report
-	peers  []Peer // the references at the end
+	report  *Report
+	peers   []Peer // the references at the end
+	targets *targets
 }
 
 // Run takes all programs through all steps. When ctx ends the report has what was measured until then.
@@ -39,6 +40,14 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	describeMachine(&s.report.Machine, o.Dir)
 	if err := s.findPeers(ctx); err != nil {
 		return nil, err
+	}
+	if slices.Contains(s.Steps, Restore) {
+		var err error
+		if s.targets, err = newTargets(ctx, filepath.Join(o.Dir, "targets")); err != nil {
+			return nil, err
+		}
+		defer s.targets.close()
+		s.report.Machine.Targets = s.targets.about()
 	}
 	for _, name := range o.Workloads {
 		if err := s.workload(ctx, name); err != nil {
@@ -60,12 +69,12 @@ func (s *suite) findPeers(ctx context.Context) error {
 			continue
 		}
 		t, err := p.find(ctx, s.Dir)
-		if errors.Is(err, ErrAbsent) {
+		if err != nil && (p.Name == "tarn" || ctx.Err() != nil) {
+			return err
+		}
+		if err != nil { // it is not there, or does not even say its version
 			s.Say("%v: going on without it", err)
 			continue
-		}
-		if err != nil {
-			return err
 		}
 		s.report.Tools = append(s.report.Tools, t)
 		s.peers = append(s.peers, p)
@@ -104,18 +113,26 @@ func (s *suite) round(ctx context.Context, p *Prepared, number int) error {
 		peer := &s.peers[(i+number)%len(s.peers)]
 		dir := filepath.Join(work, peer.Name)
 		rounds = append(rounds, &round{suite: s, peer: peer, workload: p, number: number,
-			place: place{Source: p.Tree, Repo: filepath.Join(dir, "repo"), Cache: filepath.Join(dir, "cache"), Target: filepath.Join(dir, "out"), Mount: filepath.Join(dir, "mnt")}})
+			place: place{Source: p.Tree, Repo: filepath.Join(dir, "repo"), Cache: filepath.Join(dir, "cache"), Mount: filepath.Join(dir, "mnt")}})
 	}
 	for _, r := range rounds {
-		if err := errors.Join(r.begin(ctx), r.step(ctx, First), r.step(ctx, Unchanged)); err != nil {
+		if err := r.begin(ctx); err != nil {
 			return err
 		}
+	}
+	if err := inTurn(ctx, rounds, First, Unchanged); err != nil {
+		return err
 	}
 	if err := s.changes(ctx, p, rounds); err != nil {
 		return err
 	}
-	for _, r := range rounds {
-		for _, step := range []Step{Restore, MountFind, MountTar, Check, Prune} {
+	return inTurn(ctx, rounds, Restore, MountFind, MountTar, Check, Prune)
+}
+
+// inTurn has all programs take one step before they take the next one, so that what is compared was measured at about the same time.
+func inTurn(ctx context.Context, rounds []*round, steps ...Step) error {
+	for _, step := range steps {
+		for _, r := range rounds {
 			if err := r.step(ctx, step); err != nil {
 				return err
 			}
@@ -136,10 +153,8 @@ func (s *suite) changes(ctx context.Context, p *Prepared, rounds []*round) error
 		if err := p.rest(ctx); err != nil {
 			return err
 		}
-		for _, r := range rounds {
-			if err := r.step(ctx, Changed); err != nil {
-				return err
-			}
+		if err := inTurn(ctx, rounds, Changed); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -175,22 +190,19 @@ func (r *round) step(ctx context.Context, step Step) error {
 		r.place.Number++
 	}
 	m := Measurement{Step: step}
-	for _, dir := range []string{r.place.Target, r.place.Mount} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(r.place.Mount, 0o755); err != nil {
+		return err
 	}
-	syncAll()
-	m.Load = load()
 	var err error
-	if f := r.peer.steps[step]; f != nil {
-		m.Usage, err = r.calls(ctx, f(r.place))
-	} else {
+	switch {
+	case step == Restore:
+		err = r.restore(ctx, &m)
+	case r.peer.steps[step] != nil:
+		err = r.take(ctx, step, &m)
+	default:
+		syncAll()
+		m.Load = load()
 		m.Usage, err = r.mounted(ctx, step)
-	}
-	if err == nil && step == Restore {
-		err = r.compare(ctx)
-		removeAll(r.place.Target)
 	}
 	if err == nil && r.peer.init != nil {
 		_, size, counting := count(ctx, r.place.Repo)
@@ -198,6 +210,27 @@ func (r *round) step(ctx context.Context, step Step) error {
 	}
 	r.note(ctx, m, err)
 	return ctx.Err()
+}
+
+// take measures the command lines of a step. What was written before is on the disk by then.
+func (r *round) take(ctx context.Context, step Step, m *Measurement) (err error) {
+	syncAll()
+	m.Load = load()
+	m.Usage, err = r.calls(ctx, r.peer.steps[step](r.place))
+	return err
+}
+
+// restore is the step that needs a target. It counts only if everything is there afterwards.
+func (r *round) restore(ctx context.Context, m *Measurement) error {
+	target, end, err := r.targets.open(ctx, r.workload.Files, r.workload.Bytes)
+	if err != nil {
+		return fmt.Errorf("make a target: %w", err)
+	}
+	r.place.Target = target
+	if err = r.take(ctx, Restore, m); err == nil {
+		err = r.compare(ctx)
+	}
+	return errors.Join(err, end())
 }
 
 // calls runs command lines one after the other.

@@ -57,7 +57,7 @@ svg text { font-family: "Liberation Sans", Arial, Helvetica, sans-serif !importa
 </style>
 <h1>tarn, measured</h1>
 <p>{{.Time.Format "2006-01-02 15:04"}} UTC; {{.Machine.Processor}}, {{.Machine.Processors}} processors; {{.Machine.Kernel}}, {{.Machine.FileSystem}}.
-Medians of {{.Runs}} rounds in turn, in brackets the least and the most. Every program seals and compresses.</p>
+Medians of {{.Runs}} rounds in turn, in brackets the least and the most. Every program seals and compresses.{{with .Machine.Targets}} Each restore goes into {{.}}.{{end}}</p>
 <table><tr><th>program</th><th>version</th><th>how</th></tr>
 {{range .Tools}}<tr><td>{{.Name}}</td><td>{{.Version}}</td><td style="text-align: left">{{.About}}</td></tr>
 {{end}}</table>

@@ -25,22 +25,9 @@ func run(paths []string) error {
 	if len(paths) == 0 {
 		return errors.New("usage: benchpage REPORT... >PAGE.html; \"tarn bench run --report FILE\" writes a report")
 	}
-	var all *bench.Report
-	for _, path := range paths {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		r, err := bench.ReadReport(f)
-		f.Close()
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		if all == nil {
-			all = r
-		} else {
-			all.Merge(r)
-		}
+	all, err := bench.ReadReports(paths)
+	if err != nil {
+		return err
 	}
 	out := bufio.NewWriter(os.Stdout)
 	if err := page.Write(out, all); err != nil {

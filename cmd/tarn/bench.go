@@ -116,22 +116,9 @@ func newBenchShow(a *app) *cobra.Command {
 		Long:    "Show reports that were written by --report. Several of the same machine are shown as one; with --json, as one that can be written to a file.",
 		Example: "  tarn bench show linux.json growth.json\n  tarn bench show linux.json growth.json --json >all.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var all *bench.Report
-			for _, path := range args {
-				f, err := os.Open(path)
-				if err != nil {
-					return err
-				}
-				r, err := bench.ReadReport(f)
-				f.Close()
-				if err != nil {
-					return fmt.Errorf("%s: %w", path, err)
-				}
-				if all == nil {
-					all = r
-				} else {
-					all.Merge(r)
-				}
+			all, err := bench.ReadReports(args)
+			if err != nil {
+				return err
 			}
 			return a.benchDone(all, "", nil)
 		},
