@@ -1,111 +1,259 @@
 package repo
 
 import (
-	"container/list"
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/index"
+	"github.com/tarn-backup/tarn/repo/seal"
+	"github.com/tarn-backup/tarn/repo/storage"
 )
 
-// Bounds of reading ahead, in bytes.
+// An Ahead fetches and decodes segments before they are asked for, while others work with those before: who knows which blobs he is going to load
+// announces them, in order. What is fetched goes to the cache of decoded segments, where [Repo.Load] finds it, and is at most half of that at
+// a time. Segments that stand next to each other are fetched by one request. An error is nobody's: whoever loads the blob meets it again.
+type Ahead struct {
+	repo     *Repo
+	ctx      context.Context
+	cancel   context.CancelFunc
+	fetchers sync.WaitGroup
+	window   int64 // plaintext that is there or on its way, and still needed
+
+	mu     sync.Mutex // guards what follows
+	wake   *sync.Cond // when there may be something to fetch
+	needs  map[segmentKey]*need
+	queue  []*need // in the order in which they were announced; those that were begun, or that nobody needs any more, are passed over
+	size   int64   // plaintext of the needs that were begun
+	closed bool
+}
+
+// need is a segment that somebody announced, and may still use.
+type need struct {
+	key     segmentKey
+	info    *index.PackInfo
+	segment index.Segment
+	users   int // announcements that are not done
+	begun   bool
+}
+
+func (n *need) end() int64 { return int64(n.segment.Offset) + int64(n.segment.Stored) }
+
 const (
-	aheadFirst = 1 << 20 // where nothing tells what comes next
-	aheadKept  = 8       // stretches of full length that are kept
+	aheadRunNear = 1 << 20 // bytes of a pack that are fetched at once, where a request costs little
+	aheadRuns    = 6       // runs that the window has room for, at least
+	aheadLook    = 64      // needs that are looked through for neighbours: several writers fill a pack, so that they are not in order
 )
 
-// ahead reads packs in stretches that are longer than what is asked for, as long as they are read from the front to the back. On a store
-// that is far away, a request costs more than the bytes: a restore asks for every few hundred KiB, and the next ones are those behind.
-type ahead struct {
-	read func(ctx context.Context, pack blob.Name, p []byte, off int64) error
-	max  int64 // length of a stretch
-
-	mu    sync.Mutex // guards what follows
-	size  int64      // of the stretches that are kept
-	order *list.List // of *stretch, the most recently used in front
-	next  map[blob.Name]run
+// ReadAhead starts the goroutines that fetch, which end with Close.
+func (r *Repo) ReadAhead(ctx context.Context) *Ahead {
+	a := r.ahead(ctx)
+	n := Workers()
+	if r.long != nil {
+		n = r.far.requests()
+	}
+	for range n {
+		a.fetchers.Go(a.work)
+	}
+	return a
 }
 
-// run is how far a pack was read, and how long the last stretch was.
-type run struct{ end, length int64 }
-
-// stretch is a part of a pack, or the wait for it.
-type stretch struct {
-	pack       blob.Name
-	begin, end int64
-	ready      chan struct{} // closed when data or err is set
-	data       []byte
-	err        error
+func (r *Repo) ahead(ctx context.Context) *Ahead {
+	a := &Ahead{repo: r, window: r.cache.limit() / 2, needs: map[segmentKey]*need{}}
+	a.ctx, a.cancel = context.WithCancel(ctx)
+	a.wake = sync.NewCond(&a.mu)
+	return a
 }
 
-func newAhead(max int64, read func(ctx context.Context, pack blob.Name, p []byte, off int64) error) *ahead {
-	return &ahead{read: read, max: max, order: list.New(), next: map[blob.Name]run{}}
+// Close ends all fetching and waits for it.
+func (a *Ahead) Close() {
+	a.cancel()
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.wake.Broadcast()
+	a.fetchers.Wait()
 }
 
-// get returns the bytes of a pack from begin to end, which are shared: nobody may change them. The pack has size bytes.
-func (a *ahead) get(ctx context.Context, pack blob.Name, begin, end, size int64) ([]byte, error) {
+// Announce says which data blobs will be asked for next. It waits for nothing. done is called when they are not needed any more, whether they
+// were asked for or not.
+func (a *Ahead) Announce(ids []blob.ID) (done func()) {
+	v, err := a.repo.currentView(a.ctx)
+	if err != nil { // whoever loads the blobs meets it
+		return func() {}
+	}
+	var mine []*need
+	var last segmentKey
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range ids {
+		e, ok := v.Index.Lookup(id)
+		key := segmentKey{e.Pack, e.Segment}
+		if !ok || key == last { // most are where the one before is
+			continue
+		}
+		last = key
+		if n := a.needLocked(v.Index, key); n != nil {
+			n.users++
+			mine = append(mine, n)
+		}
+	}
+	a.wake.Signal()
+	return func() { a.done(mine) }
+}
+
+func (a *Ahead) needLocked(x *index.Index, key segmentKey) *need {
+	if n := a.needs[key]; n != nil {
+		return n
+	}
+	info, ok := x.Pack(key.pack)
+	if !ok {
+		return nil
+	}
+	s, ok := info.Segment(key.number)
+	if !ok {
+		return nil
+	}
+	n := &need{key: key, info: info, segment: s}
+	a.needs[key] = n
+	a.queue = append(a.queue, n)
+	return n
+}
+
+func (a *Ahead) done(list []*need) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, n := range list {
+		if n.users--; n.users > 0 {
+			continue
+		}
+		delete(a.needs, n.key)
+		if n.begun {
+			a.size -= int64(n.segment.Plain)
+		}
+	}
+	a.wake.Signal()
+}
+
+func (a *Ahead) work() {
+	d := decoders.Get().(*decoder)
+	defer decoders.Put(d)
 	for {
-		s, mine := a.find(pack, begin, end, size)
-		if mine {
-			a.fill(ctx, s)
-		}
-		select {
-		case <-s.ready:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		if s.err == nil {
-			return s.data[begin-s.begin : end-s.begin], nil
-		}
-		if mine || ctx.Err() != nil {
-			return nil, s.err
-		}
-		// Whoever read it may have been cancelled: ask again, and get an error of one's own.
-	}
-}
-
-// find returns a stretch that has what is asked for; it is the caller's to fill if it is new.
-func (a *ahead) find(pack blob.Name, begin, end, size int64) (s *stretch, mine bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for e := a.order.Front(); e != nil; e = e.Next() {
-		if s := e.Value.(*stretch); s.pack == pack && s.begin <= begin && end <= s.end {
-			a.order.MoveToFront(e)
-			return s, false
-		}
-	}
-	length := int64(aheadFirst)
-	if last, ok := a.next[pack]; ok && begin <= last.end+a.max && begin >= last.end-last.length {
-		length = min(2*last.length, a.max)
-	}
-	s = &stretch{pack: pack, begin: begin, end: min(max(end, begin+length), size), ready: make(chan struct{})}
-	a.next[pack] = run{s.end, s.end - s.begin}
-	a.order.PushFront(s)
-	a.size += s.end - s.begin
-	for a.size > aheadKept*a.max && a.order.Len() > 1 {
-		last := a.order.Remove(a.order.Back()).(*stretch) // who still waits for it has it
-		a.size -= last.end - last.begin
-	}
-	return s, true
-}
-
-func (a *ahead) fill(ctx context.Context, s *stretch) {
-	data := make([]byte, s.end-s.begin)
-	s.err = a.read(ctx, s.pack, data, s.begin)
-	if s.err == nil {
-		s.data = data
-	}
-	close(s.ready)
-	if s.err == nil {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for e := a.order.Front(); e != nil; e = e.Next() {
-		if e.Value == any(s) {
-			a.order.Remove(e)
-			a.size -= s.end - s.begin
+		run := a.next()
+		if run == nil {
 			return
 		}
+		a.fetch(d, run)
 	}
+}
+
+// next waits for segments that are to be fetched by one request. It returns nil at the end.
+func (a *Ahead) next() []*need {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for !a.closed {
+		if run := a.takeLocked(); len(run) > 0 {
+			a.wake.Signal() // there may be another one
+			return run
+		}
+		a.wake.Wait()
+	}
+	return nil
+}
+
+// takeLocked begins the next run, if there is room for it. As long as there is much to work with, it waits until so much is announced
+// that all of the run is.
+func (a *Ahead) takeLocked() []*need {
+	open := func(n *need) bool { return n.users > 0 && !n.begun }
+	for len(a.queue) > 0 && !open(a.queue[0]) {
+		a.queue[0] = nil
+		a.queue = a.queue[1:]
+	}
+	if len(a.queue) == 0 {
+		return nil
+	}
+	first := a.queue[0]
+	var near []*need
+	var waiting int64
+	for _, n := range a.queue[:min(len(a.queue), aheadLook)] {
+		if open(n) {
+			waiting += int64(n.segment.Plain)
+			if n.key.pack == first.key.pack {
+				near = append(near, n)
+			}
+		}
+	}
+	run, plain := a.runOf(first, near)
+	if a.size > 0 && (a.size+plain > a.window || a.size > a.window/2 && waiting < a.window/aheadRuns) {
+		return nil
+	}
+	for _, n := range run {
+		n.begun = true
+	}
+	a.size += plain
+	return run
+}
+
+// runOf are those of near, segments of one pack, that can be fetched together with first, and what they hold.
+func (a *Ahead) runOf(first *need, near []*need) (run []*need, plain int64) {
+	slices.SortFunc(near, func(x, y *need) int { return cmp.Compare(x.segment.Offset, y.segment.Offset) })
+	from := slices.Index(near, first)
+	to := from + 1
+	plain = int64(first.segment.Plain)
+	joins := func(n, left, right *need) bool { // between which there is nothing but n
+		more := plain + int64(n.segment.Plain)
+		return int64(right.segment.Offset)-left.end() <= rangeGrid && more <= a.window/aheadRuns &&
+			max(n.end(), near[to-1].end())-int64(min(n.segment.Offset, near[from].segment.Offset)) <= max(aheadRunNear, a.repo.far.ReadAhead)
+	}
+	for ; to < len(near) && joins(near[to], near[to-1], near[to]); to++ {
+		plain += int64(near[to].segment.Plain)
+	}
+	for ; from > 0 && joins(near[from-1], near[from-1], near[from]); from-- {
+		plain += int64(near[from-1].segment.Plain)
+	}
+	return near[from:to], plain
+}
+
+// fetch reads a run, and decodes what nobody else has.
+func (a *Ahead) fetch(d *decoder, run []*need) {
+	var mine []*segment
+	var needs []*need
+	for _, n := range run {
+		if s, ok := a.repo.cache.claim(n.key); ok {
+			mine, needs = append(mine, s), append(needs, n)
+		}
+	}
+	if len(mine) == 0 {
+		return
+	}
+	raw, begin, opener, err := a.read(d, needs)
+	for i, s := range mine {
+		if err != nil {
+			a.repo.cache.settle(s, nil, err)
+			continue
+		}
+		n := needs[i]
+		sealed := raw[int64(n.segment.Offset)-begin : n.end()-begin]
+		var plain []byte
+		var failed error
+		plain, d.opened, failed = d.dec.Open(opener, uint32(n.key.number), sealed, nil, d.opened, int(n.segment.Plain))
+		a.repo.cache.settle(s, plain, failed)
+	}
+}
+
+// read gets the bytes of a pack from the first to the last of some segments.
+func (a *Ahead) read(d *decoder, needs []*need) (raw []byte, begin int64, o *seal.Opener, err error) {
+	info := needs[0].info
+	begin, end := onGrid(int64(needs[0].segment.Offset), needs[len(needs)-1].end(), int64(info.Size))
+	if o, err = a.repo.keys.OpenerOf(seal.Pack, info.Epoch, &info.Salt); err == nil {
+		raw = d.room(end - begin)
+		err = storage.ReadRange(a.ctx, a.repo.storage, packName(info.Name), raw, begin)
+	}
+	if err != nil {
+		err = fmt.Errorf("pack %s: %w", info.Name.Short(), err)
+	}
+	return raw, begin, o, err
 }

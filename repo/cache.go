@@ -8,8 +8,11 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 )
 
-// segmentCacheSize is how many bytes of decoded segments are kept.
-const segmentCacheSize = 48 << 20
+// How many bytes of decoded segments are kept. Half is for those that are fetched ahead, which are more where each takes long.
+const (
+	segmentCacheSize = 48 << 20
+	segmentCacheFar  = 96 << 20
+)
 
 type segmentKey struct {
 	pack   blob.Name
@@ -70,7 +73,35 @@ func (c *segmentCache) get(ctx context.Context, key segmentKey, fetch func() ([]
 }
 
 func (c *segmentCache) fill(s *segment, fetch func() ([]byte, error)) {
-	s.plain, s.err = fetch()
+	plain, err := fetch()
+	c.settle(s, plain, err)
+}
+
+// limit is how many bytes may be kept.
+func (c *segmentCache) limit() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int64(c.max)
+}
+
+// claim makes the caller the one who is to settle a segment, unless it is there or somebody is at it.
+func (c *segmentCache) claim(key segmentKey) (s *segment, mine bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.known[key]; ok {
+		if s.place != nil {
+			c.order.MoveToFront(s.place)
+		}
+		return nil, false
+	}
+	s = &segment{key: key, ready: make(chan struct{})}
+	c.known[key] = s
+	return s, true
+}
+
+// settle says what came of a segment, for all who wait.
+func (c *segmentCache) settle(s *segment, plain []byte, err error) {
+	s.plain, s.err = plain, err
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(s.ready)

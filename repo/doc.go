@@ -15,6 +15,8 @@
 // fetched at a time, and what never changes and is read again kept on this machine: index objects, snapshots, and the segments that hold
 // trees. None of it is believed more than what comes from storage, and which objects there are is never taken from it.
 //
+// Who knows what he is going to load says so to an [Ahead] ([Repo.ReadAhead]): it fetches and decodes some way ahead, several requests at a time, near or far.
+//
 // # Writing
 //
 // A [Writer] is one session. Each goroutine that saves has a [Lane] of its own: a segment that is being filled. [Lane.Save] hashes
@@ -32,5 +34,5 @@
 // # Where concurrency lives
 //
 // In the Writer: its lanes belong to the caller's goroutines, its uploads to the Writer, which waits for them in Flush, Commit and Abort. In the
-// cache of decoded segments: one fetch per segment, however many ask. Nowhere else.
+// cache of decoded segments: one fetch per segment, however many ask. In an Ahead, whose goroutines fetch, and end with its Close. Nowhere else.
 package repo

@@ -140,12 +140,11 @@ func (r *Repo) fetch(ctx context.Context, info *index.PackInfo, number uint16, k
 
 // sealed reads a segment as it is stored; what it returns is good until d is used again, and shared.
 func (r *Repo) sealed(ctx context.Context, info *index.PackInfo, s *index.Segment, d *decoder) ([]byte, error) {
-	begin := int64(s.Offset) &^ (rangeGrid - 1)
-	end := min((int64(s.Offset)+int64(s.Stored)+rangeGrid-1)&^(rangeGrid-1), int64(info.Size))
+	begin, end := onGrid(int64(s.Offset), int64(s.Offset)+int64(s.Stored), int64(info.Size))
 	var raw []byte
 	var err error
-	if r.ahead != nil {
-		raw, err = r.ahead.get(ctx, info.Name, begin, end, int64(info.Size))
+	if r.long != nil {
+		raw, err = r.long.get(ctx, info.Name, begin, end, int64(info.Size))
 	} else {
 		raw = d.room(end - begin)
 		err = storage.ReadRange(ctx, r.storage, packName(info.Name), raw, begin)
@@ -158,6 +157,11 @@ func (r *Repo) sealed(ctx context.Context, info *index.PackInfo, s *index.Segmen
 		return nil, err
 	}
 	return raw[int64(s.Offset)-begin:][:s.Stored], nil
+}
+
+// onGrid rounds a range of an object of that size out.
+func onGrid(begin, end, size int64) (int64, int64) {
+	return begin &^ (rangeGrid - 1), min((end+rangeGrid-1)&^(rangeGrid-1), size)
 }
 
 // room returns n bytes to read into.

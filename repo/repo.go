@@ -37,7 +37,7 @@ type Repo struct {
 	view    *View
 	cache   *segmentCache
 	far     Far
-	ahead   *ahead      // nil if packs are not read ahead
+	long    *stretches  // nil if packs are read segment by segment
 	local   *localIndex // nil if this machine keeps none
 }
 
@@ -134,7 +134,8 @@ func (r *Repo) Close() error { return r.local.close() }
 func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot blob.Name, far Far) (*Repo, error) {
 	r := &Repo{storage: s, keys: keys, config: c, slot: slot, cache: newSegmentCache(segmentCacheSize), far: far}
 	if far.ReadAhead > 0 {
-		r.ahead = newAhead(far.ReadAhead, func(ctx context.Context, pack blob.Name, p []byte, off int64) error {
+		r.cache.max = segmentCacheFar
+		r.long = newStretches(far.ReadAhead, func(ctx context.Context, pack blob.Name, p []byte, off int64) error {
 			return storage.ReadRange(ctx, s, packName(pack), p, off)
 		})
 	}

@@ -17,6 +17,7 @@ const (
 	largeFile  = 16 << 20 // bytes from which several goroutines write a file
 	largePart  = 4 << 20  // bytes that one of them takes at a time: neighbours share segments
 	partsMax   = 4096     // elements that one of them takes at a time, however short they are
+	partsAhead = 4        // such parts that are announced before their turn comes
 	blockSize  = 4096     // bytes of zeros that become a hole
 	zerosChunk = 1 << 20  // bytes of zeros that are written or compared at once
 )
@@ -118,33 +119,68 @@ type fileWriter struct {
 func (w *fileWriter) parallel(ctx context.Context, n *snapshot.Node) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(w.o.Workers)
-	var run []part
-	var size uint64
+	var next partRun
+	var waiting []*partRun // announced, and begun when others that were announced are
+	begin := func() {
+		run := waiting[0]
+		waiting = waiting[1:]
+		g.Go(func() error { return w.writeRun(gctx, run) })
+	}
 	flush := func() {
-		parts := run
-		run, size = nil, 0
-		g.Go(func() error {
-			var buf buffer
-			for _, p := range parts {
-				if err := w.write(gctx, &buf, p); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		run := next
+		next = partRun{}
+		run.done = w.announce(run.parts)
+		if waiting = append(waiting, &run); len(waiting) > partsAhead {
+			begin()
+		}
 	}
 	err := w.parts(gctx, n, func(p part) error {
-		run, size = append(run, p), size+p.Length
-		if size >= largePart || len(run) >= partsMax {
+		next.parts, next.size = append(next.parts, p), next.size+p.Length
+		if next.size >= largePart || len(next.parts) >= partsMax {
 			flush()
 		}
 		return gctx.Err()
 	})
 	flush()
+	for len(waiting) > 0 {
+		begin()
+	}
 	if werr := g.Wait(); werr != nil { // what a goroutine met is why the listing ended
 		return werr
 	}
 	return err
+}
+
+// partRun is what one goroutine writes of a large file at a time.
+type partRun struct {
+	parts []part
+	size  uint64
+	done  func() // of what was announced
+}
+
+func (w *fileWriter) writeRun(ctx context.Context, run *partRun) error {
+	defer run.done()
+	var buf buffer
+	for _, p := range run.parts {
+		if err := w.write(ctx, &buf, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// announce says that parts are going to be loaded, unless the file that is replaced may have them.
+func (w *fileWriter) announce(parts []part) (done func()) {
+	if w.o.Announce == nil || w.old != nil {
+		return func() {}
+	}
+	var ids []blob.ID
+	for _, p := range parts {
+		if !p.IsZeros() {
+			ids = append(ids, p.ID)
+		}
+	}
+	return w.o.Announce(ids)
 }
 
 func (w *fileWriter) write(ctx context.Context, buf *buffer, p part) error {

@@ -8,7 +8,9 @@
 // # How it works
 //
 // One walker goroutine reads the tree in walk order, makes the folders, and cuts the other entries into batches of
-// consecutive ones. Workers take the batches. Since the repository's data lies in walk order too, a batch needs few segments. A folder
+// consecutive ones, which end with a folder if they can, so that no two workers make files in the same one. Workers take the batches. Since the
+// repository's data lies in walk order too, a batch needs few segments. The walker is some batches ahead, and says what they need
+// ([Options.Announce]), so that it can be fetched and decoded while files are written. A folder
 // counts its users: the entries waiting in batches, and the folders below. Whoever is the last to let go of it sets its metadata, so
 // that times and modes of folders come after everything below them, deepest first. A file of 16 MiB or more is written by
 // several goroutines at their own offsets. No other goroutines are started.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/snapshot"
 )
 
@@ -32,6 +33,22 @@ func (w *writer) entry(ctx context.Context, buf *buffer, j *job) {
 		}
 		w.ledger.done(j.dir, &j.node, action, linked)
 	}
+}
+
+// needs are the blobs of a file that is certain to be written, as far as its node names them. Large files announce their parts themselves, and
+// further names of a file need nothing most of the time.
+func (w *writer) needs(j *job, ids []blob.ID) []blob.ID {
+	n := &j.node
+	isNew := j.dir.found == nil || w.o.Overwrite == OverwriteRefuse || w.o.Overwrite == OverwriteAlways
+	if n.Type != snapshot.File || n.Size >= largeFile || n.Content.Depth > 0 || !n.Link.IsZero() || !isNew || w.o.DryRun {
+		return ids
+	}
+	for _, e := range n.Content.Elements {
+		if !e.IsZeros() {
+			ids = append(ids, e.ID)
+		}
+	}
+	return ids
 }
 
 // place makes the entry, or sees to what is there in its place. id is the inode that it has then, if it is one of several names.

@@ -26,6 +26,10 @@ type Options struct {
 	// Sum computes a data blob's ID. With it, files in the target are compared by hash and blobs that are there already
 	// are not read from the repository; without it they are loaded and compared byte for byte.
 	Sum func(plain []byte) blob.ID
+
+	// Announce, if it is not nil, is told which data blobs will be loaded next, in order, so that they can be fetched meanwhile. It must not
+	// wait. The function that it returns is called when they are not needed any more.
+	Announce func(ids []blob.ID) (done func())
 }
 
 // Filter decides what is restored.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/snapshot"
 )
 
@@ -13,6 +14,7 @@ import (
 type pass interface {
 	enter(ctx context.Context, f *folder)                      // opens f, whose parent is open; called by the walker
 	entry(ctx context.Context, buf *buffer, j *job)            // deals with what is no folder; called by the workers
+	needs(j *job, ids []blob.ID) []blob.ID                     // appends the blobs that entry is certain to load
 	leave(ctx context.Context, f *folder)                      // after all that is in f was dealt with
 	broken(f *folder, t snapshot.Type, name string, err error) // a part of the tree can't be used
 }
@@ -24,21 +26,30 @@ type job struct {
 }
 
 // A batch is a run of consecutive jobs for one worker: so much that handing it over costs nothing, so little that all
-// workers have some, and of so few folders that not too many are open at a time.
+// workers have some, and of so few folders that not too many are open at a time. It ends with a folder, if that is not too large: two
+// workers who make files in the same folder wait for each other in the kernel.
 type batch struct {
 	jobs    []job
 	bytes   uint64
 	folders int
+	done    func() // of what was announced; nil if nothing was
 }
 
 const (
-	batchJobs    = 256
+	batchJobs    = 128
+	jobsMax      = 1024 // to get to a folder's end
 	batchBytes   = 1 << 20
-	batchFolders = 64
+	bytesMax     = 2 << 20
+	batchFolders = 8
+	batchesAhead = 32 // that wait for a worker; what they need is fetched meanwhile
 )
 
 func (b *batch) full() bool {
 	return len(b.jobs) >= batchJobs || b.bytes >= batchBytes || b.folders >= batchFolders
+}
+
+func (b *batch) overfull() bool {
+	return len(b.jobs) >= jobsMax || b.bytes >= bytesMax
 }
 
 // walker goes through the snapshot in walk order.
@@ -48,14 +59,15 @@ type walker struct {
 	out  chan *batch
 	free chan *batch
 	cur  *batch
-	last *folder // of the last job in cur
-	deep int     // most levels
+	last *folder   // of the last job in cur
+	ids  []blob.ID // room for what is announced
+	deep int       // most levels
 }
 
 // traverse takes p over everything below top, and returns when all workers are done. Entries that fail are p's business; what
 // is returned is why it ended early, if it did.
 func (r *run) traverse(ctx context.Context, p pass, top *folder, single *snapshot.Node) error {
-	w := &walker{r: r, pass: p, out: make(chan *batch, r.o.Workers), free: make(chan *batch, 2*r.o.Workers+2), deep: levelsMax()}
+	w := &walker{r: r, pass: p, out: make(chan *batch, batchesAhead), free: make(chan *batch, 2*r.o.Workers+2), deep: levelsMax()}
 	w.cur = new(batch)
 	var workers sync.WaitGroup
 	for range r.o.Workers {
@@ -83,6 +95,7 @@ func (w *walker) work(ctx context.Context) {
 			}
 			w.release(ctx, j.dir)
 		}
+		b.end()
 		clear(b.jobs)
 		*b = batch{jobs: b.jobs[:0]}
 		select {
@@ -96,7 +109,16 @@ func (w *walker) release(ctx context.Context, f *folder) {
 	f.release(func(f *folder) { w.pass.leave(ctx, f) })
 }
 
+func (b *batch) end() {
+	if b.done != nil {
+		b.done()
+	}
+}
+
 func (w *walker) add(ctx context.Context, f *folder, n *snapshot.Node) {
+	if f != w.last && w.cur.full() || w.cur.overfull() {
+		w.flush(ctx)
+	}
 	f.hold()
 	w.cur.jobs = append(w.cur.jobs, job{f, *n})
 	w.cur.bytes += n.Size
@@ -104,15 +126,28 @@ func (w *walker) add(ctx context.Context, f *folder, n *snapshot.Node) {
 		w.cur.folders++
 		w.last = f
 	}
-	if w.cur.full() {
-		w.flush(ctx)
+}
+
+// announce says which blobs the workers are going to ask for.
+func (w *walker) announce(b *batch) {
+	if w.r.o.Announce == nil {
+		return
+	}
+	w.ids = w.ids[:0]
+	for i := range b.jobs {
+		w.ids = w.pass.needs(&b.jobs[i], w.ids)
+	}
+	if len(w.ids) > 0 {
+		b.done = w.r.o.Announce(w.ids)
 	}
 }
 
 func (w *walker) flush(ctx context.Context) {
+	w.announce(w.cur)
 	select {
 	case w.out <- w.cur:
 	case <-ctx.Done():
+		w.cur.end()
 		for i := range w.cur.jobs {
 			w.release(ctx, w.cur.jobs[i].dir)
 		}

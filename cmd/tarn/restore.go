@@ -163,6 +163,9 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags, selector string)
 	}
 	a.notef("restoring snapshot %s of %s to %s", s.Name.Short(), timeText(s.Record.Time), a.stderr.name(flags.target))
 	o.Sum = func(plain []byte) blob.ID { return r.ID(blob.Data, plain) }
+	ahead := r.ReadAhead(ctx)
+	defer ahead.Close()
+	o.Announce = ahead.Announce
 	report := &restoreReport{app: a, dryRun: o.DryRun, begin: time.Now()}
 	var loader snapshot.Loader = r.Repo
 	if flags.whole {
