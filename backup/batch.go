@@ -10,7 +10,7 @@ import (
 // What a batch holds at most, and how many batches are on the way.
 const (
 	batchBytes  = 2 << 20
-	batchItems  = 512
+	batchItems  = 1024 // enough for files of 2 KiB to fill a segment
 	batchesOpen = 48
 )
 
