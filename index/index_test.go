@@ -28,7 +28,7 @@ func add(t testing.TB, x *index.Index, packs ...*index.Pack) {
 func rows(p *index.Pack) []index.Row {
 	var rows []index.Row
 	for _, e := range p.Blobs {
-		rows = append(rows, index.Row{Prefix: e.Prefix, Kind: e.Kind, Segment: e.Segment, Offset: e.Offset, Length: e.Length})
+		rows = append(rows, index.Row(e))
 	}
 	return rows
 }

@@ -131,6 +131,38 @@ func TestFits(t *testing.T) {
 	}
 }
 
+// TestFull ends packs where they say that it costs little.
+func TestFull(t *testing.T) {
+	keys := testKeys()
+	r := rand.New(rand.NewPCG(5, 6))
+	const room = 1 << 20
+	ended := 0
+	for range 30 {
+		w := pack.NewWriter(keys, testSession, make([]byte, 0, room))
+		for {
+			body, blobs := noise(10<<10+r.IntN(30<<10)), make([]index.Entry, 1+r.IntN(50))
+			for i := range blobs {
+				blobs[i] = index.Entry{Prefix: index.Prefix{byte(i)}, Kind: blob.Tree, Length: 1}
+			}
+			if !w.Fits(len(body), len(blobs)) {
+				break
+			}
+			if w.Append(body, blobs); w.Full() {
+				ended++
+				break
+			}
+		}
+		full, size := w.Full(), w.Len()
+		data, _ := w.Finish()
+		if full && (len(data) < room/8*5 || len(data)-size > len(data)/512) {
+			t.Errorf("%d bytes with %d of padding count as full", len(data), len(data)-size)
+		}
+	}
+	if ended < 15 {
+		t.Errorf("%d of 30 packs ended before there was no more room", ended)
+	}
+}
+
 func TestFitsLimits(t *testing.T) {
 	w := pack.NewWriter(testKeys(), testSession, make([]byte, 0, 64<<20))
 	most := (index.DirectorySizeMax - index.DirectorySizeMost(1, 0)) / (index.DirectorySizeMost(0, 1) - index.DirectorySizeMost(0, 0))
