@@ -14,7 +14,7 @@ const module = "github.com/tarn-backup/tarn/"
 var edges = map[string]map[string]string{
 	"blob": {}, "tlv": {}, "chunker": {}, "filter": {}, "source/fssnap": {},
 	"forget":   {"blob": "snapshots have names"},
-	"index":    {"blob": "an index says where blobs are"},
+	"index":    {"blob": "an index says where blobs are", "tlv": "directories have its numbers"},
 	"snapshot": {"blob": "nodes refer to blobs", "tlv": "records"},
 	"source": {
 		"snapshot": "entries are described in the words of nodes", "source/live": "how files in use are captured",

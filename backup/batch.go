@@ -9,9 +9,9 @@ import (
 
 // What a batch holds at most, and how many batches are on the way.
 const (
-	batchBytes  = 2 << 20
-	batchItems  = 512
-	batchesOpen = 48
+	batchBytes  = 4 << 20
+	batchItems  = 2048 // enough for files of 2 KiB to fill a segment
+	batchesOpen = 24
 )
 
 type itemKind uint8

@@ -3,7 +3,7 @@
 // Data goes one way, through three kinds of goroutines that [Run] starts and waits for:
 //
 //	walker     lists and stats in walk order, compares with the parent snapshot, and makes batches: neighbouring entries with about
-//	           1 MiB to be read. One goroutine.
+//	           4 MiB to be read. One goroutine.
 //	readers    take batches that have something to be read: open, hold still, cut, save. Each has a lane of its own, so that a
 //	           batch's small files become one segment. One per processor.
 //	assembler  takes all batches in walk order, encodes folders and the scan record, and saves those. One goroutine.

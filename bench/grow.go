@@ -143,7 +143,7 @@ func madePack(n, blobs int) *index.Pack {
 		}
 		p.Segments = append(p.Segments, index.Segment{Offset: uint32(index.HeaderSize + seg*stored), Stored: stored, Plain: uint32(own * blobLength)})
 		for i := range own {
-			p.Blobs = append(p.Blobs, index.Entry{ID: blob.ID(random32(random)), Kind: blob.Data, Segment: uint16(seg), Offset: uint32(i * blobLength), Length: blobLength})
+			p.Blobs = append(p.Blobs, index.Entry{Prefix: index.PrefixOf(random32(random)), Kind: blob.Data, Segment: uint16(seg), Offset: uint32(i * blobLength), Length: blobLength})
 		}
 	}
 	return p
@@ -222,7 +222,7 @@ func MeasureIndex(as, dir string, blobs int) (g Growth, err error) {
 		for p := range madePacks(blobs) { // making them up is none of its work
 			begin = time.Now()
 			for _, e := range p.Blobs {
-				x[e.ID] = blob.Extent{Pack: p.Name, Segment: e.Segment, Offset: e.Offset, Length: e.Length}
+				x[e.Prefix.ID()] = blob.Extent{Pack: p.Name, Segment: e.Segment, Offset: e.Offset, Length: e.Length}
 			}
 			g.OpenSeconds += time.Since(begin).Seconds()
 		}
@@ -256,7 +256,7 @@ func sample(blobs int) (there, absent []blob.ID) {
 	for len(there) < min(lookSample, blobs) {
 		n := random.IntN((blobs + packBlobs - 1) / packBlobs)
 		for _, e := range madePack(n, min(packBlobs, blobs-n*packBlobs)).Blobs {
-			there = append(there, e.ID)
+			there = append(there, e.Prefix.ID())
 		}
 	}
 	random.Shuffle(len(there), func(i, j int) { there[i], there[j] = there[j], there[i] })

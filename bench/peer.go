@@ -182,7 +182,7 @@ func references(self string) []Peer {
 			steps: map[Step]func(place) []call{Restore: func(p place) []call { return calls("-a", p.Source, p.Target) }}},
 		{Name: "tar", About: "tar of the folder itself", program: "tar", version: []string{"--version"}, env: none,
 			steps: map[Step]func(place) []call{MountTar: func(p place) []call { return tarOf(p.Source) }}},
-		{Name: "pipe", About: "reads, hashes (BLAKE3) and compresses (zstd default, 2 MiB) on all processors, and writes nothing", program: self,
+		{Name: "pipe", About: "reads, hashes (BLAKE3) and compresses (zstd default, 4 MiB) on all processors, and writes nothing", program: self,
 			version: []string{"version"}, env: none,
 			steps: map[Step]func(place) []call{First: func(p place) []call { return calls("bench", "pipe", "--json", p.Source) }}},
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // pipeSegment is how many bytes are compressed as one, as tarn does.
-const pipeSegment = 2 << 20
+const pipeSegment = 4 << 20
 
 // Piped is what a pipe has done.
 type Piped struct {

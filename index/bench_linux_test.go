@@ -64,7 +64,7 @@ func lookups() (there, absent []blob.ID) {
 	r := newRand(0)
 	for range 1 << 20 / benchBlobs {
 		for _, e := range benchPack(r.IntN(benchPacks)).Blobs {
-			there = append(there, e.ID)
+			there = append(there, e.Prefix.ID())
 		}
 	}
 	r.Shuffle(len(there), func(i, j int) { there[i], there[j] = there[j], there[i] })
@@ -207,7 +207,7 @@ func benchMap(b *testing.B, there, absent []blob.ID) {
 	for i := range benchPacks {
 		p := benchPack(i)
 		for j, e := range p.Blobs {
-			x[e.ID] = extent(p, j)
+			x[e.Prefix.ID()] = extent(p, j)
 		}
 	}
 	anon := memory(b, "RssAnon") - before

@@ -18,8 +18,8 @@ func BenchmarkLookup(b *testing.B) {
 		p := newPack(r, 10, 50)
 		packs = append(packs, p)
 		for i := range p.Blobs {
-			ids = append(ids, p.Blobs[i].ID)
-			plain[p.Blobs[i].ID] = extent(p, i)
+			ids = append(ids, p.Blobs[i].Prefix.ID())
+			plain[p.Blobs[i].Prefix.ID()] = extent(p, i)
 		}
 	}
 	r.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })

@@ -318,10 +318,10 @@ func TestCacheLeavesOthersAlone(t *testing.T) {
 func TestCacheClusters(t *testing.T) {
 	dir, p := t.TempDir(), newPack(newRand(42), 2, 400)
 	for i := range p.Blobs {
-		p.Blobs[i].ID = blob.ID{0: byte(i % 2 * 255), 14: byte(i >> 8), 15: byte(i)}
+		p.Blobs[i].Prefix = index.Prefix{0: byte(i % 2 * 255), 14: byte(i >> 8), 15: byte(i)}
 	}
 	q := newPack(newRand(43), 1, 3) // the same id many times, at both ends
-	q.Blobs[0].ID, q.Blobs[1].ID, q.Blobs[2].ID = p.Blobs[0].ID, p.Blobs[0].ID, p.Blobs[799].ID
+	q.Blobs[0].Prefix, q.Blobs[1].Prefix, q.Blobs[2].Prefix = p.Blobs[0].Prefix, p.Blobs[0].Prefix, p.Blobs[799].Prefix
 	for i, name := range []*blob.Name{&p.Name, &q.Name} { // nor are the names
 		*name = blob.Name{255, 255, 255, 255, 31: byte(i)}
 	}
@@ -354,7 +354,7 @@ func FuzzGeneration(f *testing.F) {
 	for _, n := range []struct{ segments, blobs int }{{0, 0}, {1, 1}, {2, 70}} {
 		dir, p := f.TempDir(), newPack(newRand(46), n.segments, n.blobs)
 		for i := range p.Blobs {
-			p.Blobs[i].ID[0] = 7 // all in one shard: if they are many, it has a filter
+			p.Blobs[i].Prefix[0] = 7 // all in one shard: if they are many, it has a filter
 		}
 		extend(f, openCache(f, dir), p, newPack(newRand(47), 1, 5))
 		file, err := os.ReadFile(files(f, dir)[0])
@@ -398,7 +398,7 @@ func ExampleCache() {
 	p := &index.Pack{
 		Name:     blob.Name{0xab},
 		Segments: []index.Segment{{Offset: index.HeaderSize, Stored: 700, Plain: 1000}},
-		Blobs:    []index.Entry{{ID: blob.ID{1}, Kind: blob.Data, Length: 1000}},
+		Blobs:    []index.Entry{{Prefix: index.Prefix{1}, Kind: blob.Data, Length: 1000}},
 	}
 	listed := []blob.Name{{0xab}, {0xcd}} // in storage, and in no trash
 

@@ -2,29 +2,31 @@ package index
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/tlv"
 )
 
-// The encodings below are plaintext: they stand in sealed segments. All integers are little-endian and of fixed size.
+// The encodings below are plaintext: they stand in sealed segments. All integers of fixed size are little-endian.
 //
 // Directory, in each pack and in index objects:
 //
-//	offset   size  field
-//	0        16    session that wrote the pack
-//	16       4     s, number of segments, at most 65,535
-//	20       8s    segments, in the order in which they lie in the pack
-//	20+8s    36b   blobs, in the order in which they lie in the segments; b is the sum of the segments' blob counts
+//	offset      size  field
+//	0           16    session that wrote the pack
+//	16          4     s, number of segments, at most 65,535
+//	20          8s    segments, in the order in which they lie in the pack
+//	20+8s       16b   the first half of each blob's id, in the order in which the blobs lie in the segments; b is the sum of
+//	                  the segments' blob counts
+//	20+8s+16b         for each blob, in the same order: uvarint (length << 2 | kind), in its shortest form
 //
 //	segment            size  field
 //	0                  4     sealed bytes, tag included
 //	4                  4     number of blobs, at least 1
 //
-//	blob               size  field
-//	0                  32    id
-//	32                 3     bytes of plaintext
-//	35                 1     kind: 1 data, 2 tree, 3 scan
+// A length is the plaintext's in bytes; kinds are 1 data, 2 tree, 3 scan. Ids don't compress and lengths do, so each stand together.
 //
 // Offsets are not stored. The first segment begins at byte 80 of the pack and each of the others where the one before it
 // ends; in the same way blobs follow each other from byte 0 of their segment's plaintext, and a segment's plaintext is as long
@@ -47,11 +49,16 @@ import (
 // The list and the directories together have at most 16 MiB.
 const (
 	directoryHead = 20
-	segmentSize   = 8
-	entrySize     = 36
+	prefixSize    = 16
+	lengthSizeMax = 4 // bytes of a length and a kind
+	entrySizeMin  = prefixSize + 1
+	kindBits      = 2
 	listHead      = 4
 	listedSize    = 76
 )
+
+// SegmentSize is the number of bytes that a segment takes in a directory.
+const SegmentSize = 8
 
 // Limits of index objects and of what stands in them.
 const (
@@ -59,10 +66,26 @@ const (
 	ObjectSizeMax    = 16 << 20 // plaintext bytes of an index object: the list and the directories
 )
 
-// DirectorySize is the encoded length in bytes of a directory. Who writes a pack ends it before this passes
-// DirectorySizeMax.
-func DirectorySize(segments, blobs int) int {
-	return directoryHead + segments*segmentSize + blobs*entrySize
+// DirectorySize is the encoded length in bytes of p's directory. Who writes a pack ends it before this passes DirectorySizeMax.
+func DirectorySize(p *Pack) int {
+	n := directoryHead + len(p.Segments)*SegmentSize
+	for i := range p.Blobs {
+		n += p.Blobs[i].Size()
+	}
+	return n
+}
+
+// Size is the number of bytes that a blob takes in a directory.
+func (e *Entry) Size() int { return prefixSize + (bits.Len64(e.lengthAndKind()|1)+6)/7 }
+
+// DirectorySizeMost bounds the encoded length in bytes of a directory of so many segments and blobs.
+func DirectorySizeMost(segments, blobs int) int {
+	return directoryHead + segments*SegmentSize + blobs*(prefixSize+lengthSizeMax)
+}
+
+// lengthAndKind is how both stand in a directory.
+func (e *Entry) lengthAndKind() uint64 {
+	return uint64(e.Length)<<kindBits | uint64(e.Kind)&(1<<kindBits-1)
 }
 
 // ListSize is the encoded length in bytes of a list of so many packs.
@@ -84,9 +107,10 @@ func AppendDirectory(b []byte, p *Pack) []byte {
 		b = binary.LittleEndian.AppendUint32(b, uint32(n))
 	}
 	for i := range p.Blobs {
-		e := &p.Blobs[i]
-		b = append(b, e.ID[:]...)
-		b = binary.LittleEndian.AppendUint32(b, e.Length&(1<<24-1)|uint32(e.Kind)<<24)
+		b = append(b, p.Blobs[i].Prefix[:]...)
+	}
+	for i := range p.Blobs {
+		b = binary.AppendUvarint(b, p.Blobs[i].lengthAndKind())
 	}
 	return b
 }
@@ -105,36 +129,57 @@ func decodeDirectory(s string, p *Pack) error {
 		return fmt.Errorf("length of %d bytes", len(s))
 	}
 	n := uint64(le32(s, 16))
-	if n > SegmentsMax || n*segmentSize > uint64(len(s)-directoryHead) {
+	if n > SegmentsMax || n*SegmentSize > uint64(len(s)-directoryHead) {
 		return fmt.Errorf("%d segments in %d bytes", n, len(s))
 	}
-	table, entries := s[directoryHead:directoryHead+n*segmentSize], s[directoryHead+n*segmentSize:]
+	table, rest := s[directoryHead:directoryHead+n*SegmentSize], s[directoryHead+n*SegmentSize:]
 	blobs := uint64(0) // can't overflow: 65,535 numbers of 32 bits
 	for i := range n {
-		blobs += uint64(le32(table, i*segmentSize+4))
+		blobs += uint64(le32(table, i*SegmentSize+4))
 	}
-	if blobs*entrySize != uint64(len(entries)) {
-		return fmt.Errorf("%d blobs in %d bytes", blobs, len(entries))
+	if blobs*entrySizeMin > uint64(len(rest)) {
+		return fmt.Errorf("%d blobs in %d bytes", blobs, len(rest))
 	}
+	d := entryReader{prefixes: rest[:blobs*prefixSize], lengths: rest[blobs*prefixSize:]}
 	copy(p.Session[:], s)
 	p.Segments, p.Blobs = make([]Segment, n), make([]Entry, 0, blobs)
 	end := uint64(HeaderSize)
 	for i := range p.Segments {
 		g := &p.Segments[i]
-		g.Offset, g.Stored = uint32(end), le32(table, uint64(i)*segmentSize)
+		g.Offset, g.Stored = uint32(end), le32(table, uint64(i)*SegmentSize)
 		if end += uint64(g.Stored); end > PackSizeMax {
 			return fmt.Errorf("segment %d ends past %d bytes", i, PackSizeMax)
 		}
-		for range le32(table, uint64(i)*segmentSize+4) {
-			e := Entry{Segment: uint16(i), Offset: g.Plain, Length: le32(entries, 32) & (1<<24 - 1), Kind: blob.Kind(entries[35])}
-			copy(e.ID[:], entries)
-			p.Blobs, entries = append(p.Blobs, e), entries[entrySize:]
+		for range le32(table, uint64(i)*SegmentSize+4) {
+			e, err := d.next()
+			if err != nil {
+				return fmt.Errorf("blob %d: %w", len(p.Blobs), err)
+			}
+			e.Segment, e.Offset = uint16(i), g.Plain
+			p.Blobs = append(p.Blobs, e)
 			if g.Plain += e.Length; g.Plain > SegmentSizeMax {
 				return fmt.Errorf("segment %d has more than %d bytes of plaintext", i, SegmentSizeMax)
 			}
 		}
 	}
+	if d.lengths != "" {
+		return fmt.Errorf("%d bytes follow the last blob", len(d.lengths))
+	}
 	return p.Check()
+}
+
+// entryReader reads the blobs of a directory from its two columns.
+type entryReader struct{ prefixes, lengths string }
+
+func (r *entryReader) next() (e Entry, err error) {
+	v, n := tlv.Uvarint(r.lengths)
+	if n == 0 || n > lengthSizeMax {
+		return e, errors.New("bad length")
+	}
+	e.Length, e.Kind = uint32(v>>kindBits), blob.Kind(v&(1<<kindBits-1))
+	copy(e.Prefix[:], r.prefixes)
+	r.prefixes, r.lengths = r.prefixes[prefixSize:], r.lengths[n:]
+	return e, nil
 }
 
 // Listed is one pack of an index object's list: what is known of it besides its directory.
@@ -148,8 +193,7 @@ type Listed struct {
 
 // Listed returns p's place in an index object's list.
 func (p *Pack) Listed() Listed {
-	size := uint32(DirectorySize(len(p.Segments), len(p.Blobs)))
-	return Listed{Name: p.Name, Epoch: p.Epoch, Salt: p.Salt, Size: p.Size, Directory: size}
+	return Listed{Name: p.Name, Epoch: p.Epoch, Salt: p.Salt, Size: p.Size, Directory: uint32(DirectorySize(p))}
 }
 
 // Pack returns the pack whose directory is given: the inverse of Pack.Listed and AppendDirectory.

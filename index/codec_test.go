@@ -20,9 +20,9 @@ func goldenPack() *index.Pack {
 		Session:  blob.Session{0: 0xa0, 15: 0xaf},
 		Segments: []index.Segment{{Offset: 80, Stored: 0x1234, Plain: 0x20304}, {Offset: 0x1284, Stored: 0x56, Plain: 0x800000}},
 		Blobs: []index.Entry{
-			{ID: blob.ID{0: 1, 31: 0xf1}, Kind: blob.Data, Segment: 0, Offset: 0, Length: 0x10203},
-			{ID: blob.ID{0: 2, 31: 0xf2}, Kind: blob.Scan, Segment: 0, Offset: 0x10203, Length: 0x10101},
-			{ID: blob.ID{0: 3, 31: 0xf3}, Kind: blob.Tree, Segment: 1, Offset: 0, Length: 0x800000},
+			{Prefix: index.Prefix{0: 1, 15: 0xf1}, Kind: blob.Data, Segment: 0, Offset: 0, Length: 0x10203},
+			{Prefix: index.Prefix{0: 2, 15: 0xf2}, Kind: blob.Scan, Segment: 0, Offset: 0x10203, Length: 0x10101},
+			{Prefix: index.Prefix{0: 3, 15: 0xf3}, Kind: blob.Tree, Segment: 1, Offset: 0, Length: 0x800000},
 		},
 	}
 	return p
@@ -33,19 +33,20 @@ const goldenDirectory = "a00000000000000000000000000000af" + // session
 	"02000000" + // segments
 	"34120000" + "02000000" + // stored, blobs
 	"56000000" + "01000000" +
-	"01000000000000000000000000000000000000000000000000000000000000f1" + "030201" + "01" + // id, length, kind
-	"02000000000000000000000000000000000000000000000000000000000000f2" + "010101" + "03" +
-	"03000000000000000000000000000000000000000000000000000000000000f3" + "000080" + "02"
+	"010000000000000000000000000000f1" + // ids, the first halves
+	"020000000000000000000000000000f2" +
+	"030000000000000000000000000000f3" +
+	"8d9010" + "878810" + "82808010" // lengths << 2 | kinds
 
 const goldenList = "01000000" + // packs
 	"11000000000000000000000000000000000000000000000000000000000000ff" + // name
 	"07000000" + // epoch
 	"22000000000000000000000000000000000000000000000000000000000000ee" + // salt
 	"00000040" + // size
-	"90000000" // bytes of directory
+	"5e000000" // bytes of directory
 
 func goldenListed() index.Listed {
-	return index.Listed{Name: blob.Name{0: 0x11, 31: 0xff}, Epoch: 7, Salt: [32]byte{0: 0x22, 31: 0xee}, Size: 1 << 30, Directory: 144}
+	return index.Listed{Name: blob.Name{0: 0x11, 31: 0xff}, Epoch: 7, Salt: [32]byte{0: 0x22, 31: 0xee}, Size: 1 << 30, Directory: 94}
 }
 
 func unhex(s string) string {
@@ -87,8 +88,11 @@ func TestDirectoryRoundTrip(t *testing.T) {
 	for _, n := range []struct{ segments, blobs int }{{0, 0}, {1, 1}, {1, 1000}, {2, 3}, {1000, 2}, {65535, 1}} {
 		p := newPack(newRand(2), n.segments, n.blobs)
 		b := index.AppendDirectory([]byte("before"), p)
-		if len(b) != len("before")+index.DirectorySize(len(p.Segments), len(p.Blobs)) {
+		if len(b) != len("before")+index.DirectorySize(p) {
 			t.Errorf("%v: %d bytes, DirectorySize says otherwise", n, len(b))
+		}
+		if most := index.DirectorySizeMost(n.segments, len(p.Blobs)); index.DirectorySize(p) > most {
+			t.Errorf("%v: DirectorySize says more than %d", n, most)
 		}
 		got := index.Pack{Name: p.Name, Epoch: p.Epoch, Salt: p.Salt, Size: p.Size}
 		if err := index.DecodeDirectory(string(b[len("before"):]), &got); err != nil {
@@ -140,7 +144,11 @@ func TestDecodeDirectoryRefuses(t *testing.T) {
 		"nothing":                   "",
 		"cut":                       good[:len(good)-1],
 		"trailing byte":             good + "\x00",
-		"trailing blob":             good + good[len(good)-36:],
+		"trailing length":           good + "\x05",
+		"length in a longer form":   good[:len(good)-1] + "\x90\x00",
+		"length of 5 bytes":         good[:len(good)-1] + "\x80\x01",
+		"length that does not end":  good[:len(good)-1] + "\x90",
+		"blob without an id":        good[:36] + good[52:],
 		"more segments than bytes":  at(16, "\xff\xff\xff\xff"),
 		"too many segments":         at(16, "\x00\x00\x01\x00"),
 		"fewer segments":            at(16, "\x01"),
@@ -148,8 +156,8 @@ func TestDecodeDirectoryRefuses(t *testing.T) {
 		"blobs that overflow":       at(24, "\x02\x00\x00\xf0"),
 		"segment without blobs":     at(24, "\x03\x00\x00\x00\x56\x00\x00\x00\x00"),
 		"segment past 1 GiB":        at(20, "\xff\xff\xff\x3f"),
-		"too much plaintext":        at(36+36+32, "\xff\xff\x80"),
-		"unknown kind":              at(36+35, "\x04"),
+		"too much plaintext":        good[:len(good)-4] + "\x86\x80\x80\x10",
+		"unknown kind":              at(36+48, "\x8c"),
 		"longer than any directory": good + strings.Repeat("\x00", index.DirectorySizeMax),
 	}
 	for name, s := range tests {
@@ -190,7 +198,7 @@ func TestDecodeListRefuses(t *testing.T) {
 
 // TestDirectoryFrozen pins the encoding of a larger pack by its hash.
 func TestDirectoryFrozen(t *testing.T) {
-	const want = "3483837e7bb61eb2041571d6d760073dad6212c572d5db68fcdf808f26f241e5"
+	const want = "bca9b23a33a07242629c4db47d33450a0e02816ef269a1a4fa03354f5edcce96"
 	got := sha256.Sum256(index.AppendDirectory(nil, newPack(newRand(4), 100, 10)))
 	if hex.EncodeToString(got[:]) != want {
 		t.Errorf("hash %x, want %s", got, want)

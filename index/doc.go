@@ -12,7 +12,7 @@
 //
 // # Half an id
 //
-// An Index, a Set and a Cache keep the first 16 bytes of a blob's id, a [Prefix]; directories have all 32. The id is a keyed
+// Directories have the first 16 bytes of a blob's id, a [Prefix], and so have an Index, a Set and a Cache; trees have all 32. The id is a keyed
 // hash, so without the key nobody can tell, let alone choose, which blobs would have the same prefix, and by chance that takes 2^64
 // blobs: among the 2^34 that an index can hold at most, the chance that any two share one is below 2^-60, far below that of a memory
 // error that goes unseen. What would happen then: who reads the one blob gets the other, hashes it, and has an error instead

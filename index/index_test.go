@@ -28,7 +28,7 @@ func add(t testing.TB, x *index.Index, packs ...*index.Pack) {
 func rows(p *index.Pack) []index.Row {
 	var rows []index.Row
 	for _, e := range p.Blobs {
-		rows = append(rows, index.Row{Prefix: index.PrefixOf(e.ID), Kind: e.Kind, Segment: e.Segment, Offset: e.Offset, Length: e.Length})
+		rows = append(rows, index.Row(e))
 	}
 	return rows
 }
@@ -41,7 +41,7 @@ func checkHolds(t *testing.T, x *index.Index, packs, gone []*index.Pack) {
 		names[p.Name] = p
 		blobs += len(p.Blobs)
 		for i, e := range p.Blobs {
-			want[e.ID] = append(want[e.ID], extent(p, i))
+			want[e.Prefix.ID()] = append(want[e.Prefix.ID()], extent(p, i))
 		}
 	}
 	for id, extents := range want {
@@ -60,11 +60,11 @@ func checkHolds(t *testing.T, x *index.Index, packs, gone []*index.Pack) {
 			t.Errorf("pack %s is still known", p.Name.Short())
 		}
 		for _, e := range p.Blobs {
-			if _, ok := want[e.ID]; ok {
+			if _, ok := want[e.Prefix.ID()]; ok {
 				continue
 			}
-			if got, ok := x.Lookup(e.ID); ok || len(x.LookupAll(e.ID, nil)) > 0 {
-				t.Fatalf("Lookup(%s) = %v, although its pack is gone", e.ID.Short(), got)
+			if got, ok := x.Lookup(e.Prefix.ID()); ok || len(x.LookupAll(e.Prefix.ID(), nil)) > 0 {
+				t.Fatalf("Lookup(%s) = %v, although its pack is gone", e.Prefix.Short(), got)
 			}
 		}
 	}
@@ -129,7 +129,7 @@ func somePacks(seed uint64) []*index.Pack {
 	}
 	for i := len(packs) - 2; i < len(packs); i++ {
 		for j := range min(len(packs[i].Blobs), 20) {
-			packs[i].Blobs[j].ID = packs[2].Blobs[300+j].ID
+			packs[i].Blobs[j].Prefix = packs[2].Blobs[300+j].Prefix
 		}
 	}
 	return packs
@@ -169,17 +169,17 @@ func TestIndexLargestNumbers(t *testing.T) {
 		var id blob.ID
 		random(r, id[:])
 		p.Segments = append(p.Segments, index.Segment{Offset: uint32(index.HeaderSize + i), Stored: 1})
-		p.Blobs = append(p.Blobs, index.Entry{ID: id, Kind: blob.Scan, Segment: uint16(i)})
+		p.Blobs = append(p.Blobs, index.Entry{Prefix: index.PrefixOf(id), Kind: blob.Scan, Segment: uint16(i)})
 	}
 	last := len(p.Segments) - 1
 	p.Segments[last].Stored = p.Size - p.Segments[last].Offset
 	p.Segments[last].Plain = 8 << 20
 	p.Blobs[last].Length = 8 << 20
-	p.Blobs = append(p.Blobs, index.Entry{ID: blob.ID{255}, Kind: blob.Scan, Segment: uint16(last), Offset: 8 << 20})
+	p.Blobs = append(p.Blobs, index.Entry{Prefix: index.Prefix{255}, Kind: blob.Scan, Segment: uint16(last), Offset: 8 << 20})
 	x := index.New()
 	add(t, x, p)
 	for _, i := range []int{0, last, last + 1} {
-		if e, ok := x.Lookup(p.Blobs[i].ID); !ok || e != extent(p, i) {
+		if e, ok := x.Lookup(p.Blobs[i].Prefix.ID()); !ok || e != extent(p, i) {
 			t.Errorf("Lookup of blob %d = %v, %v; want %v", i, e, ok, extent(p, i))
 		}
 	}
@@ -217,7 +217,7 @@ func TestIndexConcurrent(t *testing.T) {
 				default:
 				}
 				n := i % len(before.Blobs)
-				if e, ok := x.Lookup(before.Blobs[n].ID); !ok || e != extent(before, n) {
+				if e, ok := x.Lookup(before.Blobs[n].Prefix.ID()); !ok || e != extent(before, n) {
 					t.Errorf("Lookup = %v, %v; want %v", e, ok, extent(before, n))
 				}
 				for info := range x.Packs() {
@@ -248,8 +248,8 @@ func Example() {
 		Size:     4096,
 		Segments: []index.Segment{{Offset: index.HeaderSize, Stored: 700, Plain: 1500}},
 		Blobs: []index.Entry{
-			{ID: blob.ID{1}, Kind: blob.Data, Length: 1000},
-			{ID: blob.ID{2}, Kind: blob.Data, Offset: 1000, Length: 500},
+			{Prefix: index.Prefix{1}, Kind: blob.Data, Length: 1000},
+			{Prefix: index.Prefix{2}, Kind: blob.Data, Offset: 1000, Length: 500},
 		},
 	}
 	x := index.New()

@@ -37,7 +37,7 @@ type Segment struct {
 
 // Entry is one blob in a pack.
 type Entry struct {
-	ID      blob.ID
+	Prefix  Prefix // of its id
 	Kind    blob.Kind
 	Segment uint16
 	Offset  uint32 // bytes into the segment's plaintext
@@ -54,7 +54,7 @@ func (p *Pack) Check() error {
 	if p.Size > PackSizeMax {
 		return fmt.Errorf("pack of %d bytes, the limit is %d", p.Size, PackSizeMax)
 	}
-	if n := DirectorySize(len(p.Segments), len(p.Blobs)); n > DirectorySizeMax {
+	if n := DirectorySize(p); n > DirectorySizeMax {
 		return fmt.Errorf("directory of %d bytes, the limit is %d", n, DirectorySizeMax)
 	}
 	end, limit := uint64(HeaderSize), uint64(PackSizeMax)
@@ -76,7 +76,7 @@ func (p *Pack) Check() error {
 		rest = rest[n:]
 	}
 	if len(rest) > 0 {
-		return fmt.Errorf("blob %s is in no segment or out of order", rest[0].ID.Short())
+		return fmt.Errorf("blob %s is in no segment or out of order", rest[0].Prefix.Short())
 	}
 	return nil
 }
@@ -87,13 +87,13 @@ func checkSegment(segment uint16, plain uint32, blobs []Entry) (n int, err error
 	for ; n < len(blobs) && blobs[n].Segment == segment; n++ {
 		e := &blobs[n]
 		if !e.Kind.Valid() {
-			return 0, fmt.Errorf("blob %s is of unknown %v", e.ID.Short(), e.Kind)
+			return 0, fmt.Errorf("blob %s is of unknown %v", e.Prefix.Short(), e.Kind)
 		}
 		if uint64(e.Offset) != end {
-			return 0, fmt.Errorf("blob %s begins at %d, want %d", e.ID.Short(), e.Offset, end)
+			return 0, fmt.Errorf("blob %s begins at %d, want %d", e.Prefix.Short(), e.Offset, end)
 		}
 		if end += uint64(e.Length); end > SegmentSizeMax {
-			return 0, fmt.Errorf("blob %s ends at %d, past %d", e.ID.Short(), end, SegmentSizeMax)
+			return 0, fmt.Errorf("blob %s ends at %d, past %d", e.Prefix.Short(), end, SegmentSizeMax)
 		}
 	}
 	if n == 0 {

@@ -32,7 +32,9 @@ func newPack(r *rand.Rand, segments, blobs int) *index.Pack {
 		s := index.Segment{Offset: end, Stored: 16 + r.Uint32N(10_000)}
 		for range blobs {
 			e := index.Entry{Kind: blob.Data + blob.Kind(r.IntN(3)), Segment: uint16(i), Offset: s.Plain, Length: 1 + r.Uint32N(8000)}
-			random(r, e.ID[:])
+			var id blob.ID
+			random(r, id[:])
+			e.Prefix = index.PrefixOf(id)
 			p.Blobs = append(p.Blobs, e)
 			s.Plain += e.Length
 		}
@@ -95,7 +97,7 @@ func TestCheck(t *testing.T) {
 		{"unknown kind", func(p *index.Pack) { p.Blobs[4].Kind = 4 }, "kind 4"},
 		{"no kind", func(p *index.Pack) { p.Blobs[4].Kind = 0 }, "kind 0"},
 		{"too many segments", func(p *index.Pack) { p.Segments = make([]index.Segment, 65536) }, "limit"},
-		{"too many blobs", func(p *index.Pack) { p.Blobs = make([]index.Entry, index.DirectorySizeMax/36) }, "limit"},
+		{"too many blobs", func(p *index.Pack) { p.Blobs = make([]index.Entry, index.DirectorySizeMax/17) }, "limit"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,6 +2,8 @@ package index
 
 import (
 	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 
 	"github.com/tarn-backup/tarn/blob"
 )
@@ -11,6 +13,27 @@ type Prefix [16]byte
 
 // PrefixOf returns the prefix of id.
 func PrefixOf(id blob.ID) Prefix { return Prefix(id[:16]) }
+
+// ParsePrefix reads 32 hex digits.
+func ParsePrefix(s string) (p Prefix, err error) {
+	if len(s) != hex.EncodedLen(len(p)) {
+		return p, fmt.Errorf("%q: want %d hex digits", s, hex.EncodedLen(len(p)))
+	}
+	_, err = hex.Decode(p[:], []byte(s))
+	return p, err
+}
+
+// ID returns an ID that an Index and a Set take for each that begins so.
+func (p Prefix) ID() (id blob.ID) {
+	copy(id[:], p[:])
+	return id
+}
+
+// String returns p as 32 hex digits.
+func (p Prefix) String() string { return hex.EncodeToString(p[:]) }
+
+// Short returns the first 8 hex digits, for messages.
+func (p Prefix) Short() string { return hex.EncodeToString(p[:4]) }
 
 // Row is one blob of a pack as the index knows it.
 type Row struct {
@@ -37,7 +60,7 @@ const (
 )
 
 func makeRow(pack uint32, e *Entry) (r row) {
-	copy(r[:16], e.ID[:])
+	copy(r[:16], e.Prefix[:])
 	binary.LittleEndian.PutUint32(r[16:], pack|uint32(e.Kind)<<30)
 	binary.LittleEndian.PutUint16(r[20:], e.Segment)
 	put24(r[22:], e.Offset)

@@ -30,7 +30,7 @@ func (r *Repo) ConsolidateIndex(ctx context.Context, v *View) (removed, made int
 		for _, p := range packs {
 			gone = gone || !there[p]
 			if info, ok := v.Pack(p); ok {
-				size += index.DirectorySize(info.Segments(), info.Blobs)
+				size += index.DirectorySizeMost(info.Segments(), info.Blobs)
 			}
 		}
 		switch {

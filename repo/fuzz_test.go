@@ -99,7 +99,7 @@ func FuzzTrash(f *testing.F) {
 func FuzzIndexObject(f *testing.F) {
 	z := newFuzzed(f)
 	p := &index.Pack{Name: blob.Name{1}, Size: 1000, Segments: []index.Segment{{Offset: 80, Stored: 100, Plain: 5}},
-		Blobs: []index.Entry{{ID: blob.ID{2}, Kind: blob.Data, Length: 5}}}
+		Blobs: []index.Entry{{Prefix: index.Prefix{2}, Kind: blob.Data, Length: 5}}}
 	f.Add(index.AppendDirectory(nil, p), index.AppendList(nil, []index.Listed{p.Listed()}))
 	f.Add([]byte{}, []byte{0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, body, list []byte) {

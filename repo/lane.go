@@ -49,7 +49,7 @@ func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID,
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	entry := index.Entry{ID: id, Kind: kind, Length: uint32(len(plain))}
+	entry := index.Entry{Prefix: index.PrefixOf(id), Kind: kind, Length: uint32(len(plain))}
 	if len(plain) >= dataAloneSize && !kind.Meta() {
 		l.alone[0] = entry
 		return id, l.seal(ctx, l.compress.Compress(plain), plain, l.alone[:])

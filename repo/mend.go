@@ -48,7 +48,7 @@ func (r *Repo) PutIndexObjects(ctx context.Context, packs []*index.Pack) error {
 	for len(packs) > 0 {
 		n, body := 0, 0
 		for n < len(packs) {
-			size := index.DirectorySize(len(packs[n].Segments), len(packs[n].Blobs))
+			size := index.DirectorySize(packs[n])
 			if n > 0 && body+size > indexBodyMax {
 				break
 			}

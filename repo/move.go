@@ -85,7 +85,7 @@ func (m *Mover) prove(ctx context.Context, info *index.PackInfo, number uint16, 
 		if index.PrefixOf(id) != row.Prefix {
 			return fmt.Errorf("%w: the bytes of a blob are others", seal.ErrCorrupt)
 		}
-		m.entries = append(m.entries, index.Entry{ID: id, Kind: row.Kind, Length: row.Length})
+		m.entries = append(m.entries, index.Entry{Prefix: row.Prefix, Kind: row.Kind, Length: row.Length})
 	}
 	return nil
 }

@@ -14,8 +14,10 @@ import (
 type packer struct {
 	writer *Writer
 	parity *guard     // nil if there is to be none
-	mu     sync.Mutex // guards cur and what is appended to it
+	first  int        // bytes of the first packs at most; 0 if all may be as long as the Writer's
+	mu     sync.Mutex // guards what follows, and what is appended to cur
 	cur    *openPack
+	begun  int // packs so far
 }
 
 // openPack is a pack that is being filled, or waits for the last look back before it is put.
@@ -49,13 +51,14 @@ func (s *sealedSegment) proven(err error) {
 func (p *packer) add(ctx context.Context, body []byte, blobs []index.Entry) (*sealedSegment, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cur != nil && !p.cur.Fits(len(body), len(blobs)) {
+	if p.cur != nil && (p.cur.Full() || !p.cur.Fits(len(body), len(blobs))) {
 		if err := p.closeLocked(ctx); err != nil {
 			return nil, err
 		}
 	}
 	if p.cur == nil {
-		p.cur = &openPack{Writer: pack.NewWriter(p.writer.repo.keys, p.writer.Session(), p.writer.buffer())}
+		p.cur = &openPack{Writer: pack.NewWriter(p.writer.repo.keys, p.writer.Session(), p.writer.buffer(p.sizeLocked()))}
+		p.begun++
 	}
 	number, sealed := p.cur.Append(body, blobs)
 	opener, err := p.cur.Opener()
@@ -64,6 +67,14 @@ func (p *packer) add(ctx context.Context, body []byte, blobs []index.Entry) (*se
 	}
 	p.cur.proving.Add(1)
 	return &sealedSegment{p.cur, opener, number, sealed}, nil
+}
+
+// sizeLocked is how long the next pack gets at most.
+func (p *packer) sizeLocked() int {
+	if p.first == 0 {
+		return p.writer.packSize
+	}
+	return min(p.first<<min(p.begun/packsAlike, 16), p.writer.packSize)
 }
 
 // close puts the open pack, if there is one.
@@ -126,6 +137,6 @@ func (w *Writer) upload(ctx context.Context, cur *openPack, g *guard) error {
 	if err := g.add(ctx, w, info.Name, data); err != nil {
 		return err
 	}
-	w.buffers <- data[:0] // has room for all that can be in use at once
+	w.release(data)
 	return w.packed(ctx, info)
 }

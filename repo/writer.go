@@ -18,10 +18,12 @@ import (
 
 // How a Writer groups what it stores, in bytes.
 const (
-	dataSegmentSize = 2 << 20   // of plaintext: what small files share
+	dataSegmentSize = 4 << 20   // of plaintext: what small files share
 	dataAloneSize   = 512 << 10 // a chunk of this size or more is a segment alone, so that reading it decodes nothing else
 	metaSegmentSize = 128 << 10 // small, so that one bad bit costs little
 	mixedPackSize   = 8 << 20   // up to here data and metadata share a pack
+	metaPackSize    = 640 << 10 // so that a group of parity has several even in a small repository, and costs a tenth of them
+	packsAlike      = 20        // packs of metadata of one session until they get twice as long: two groups
 	packSizeSmall   = 16 << 20
 	packSizeLarge   = 32 << 20
 	repoSizeLarge   = 16 << 30 // from this repository size on packs are large
@@ -109,7 +111,7 @@ func (r *Repo) WriterOn(ctx context.Context, v *View, o WriterOptions) (*Writer,
 		w.packSize = o.PackSize
 	}
 	w.buffers = make(chan []byte, r.far.uploads()+2)
-	w.data.writer, w.meta.writer = w, w
+	w.data.writer, w.meta.writer, w.meta.first = w, w, metaPackSize
 	if err := w.guard(ctx); err != nil {
 		return nil, errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), sessionName(o.Session.ID)))
 	}
@@ -133,13 +135,27 @@ func (w *Writer) Adopt(ctx context.Context, v *View) error {
 	return nil
 }
 
-// buffer returns room for a pack.
-func (w *Writer) buffer() []byte {
+// buffer returns room for a pack of so many bytes.
+func (w *Writer) buffer(size int) []byte {
+	if size < w.packSize {
+		return make([]byte, 0, size)
+	}
 	select {
 	case b := <-w.buffers:
 		return b
 	default:
-		return make([]byte, 0, w.packSize)
+		return make([]byte, 0, size)
+	}
+}
+
+// release takes the room of a pack back that is durable, to be used again if it is large enough.
+func (w *Writer) release(b []byte) {
+	if cap(b) < w.packSize {
+		return
+	}
+	select {
+	case w.buffers <- b[:0]:
+	default:
 	}
 }
 
@@ -290,7 +306,7 @@ func (w *Writer) packed(ctx context.Context, p *index.Pack) error {
 		return err
 	}
 	w.mu.Lock()
-	size := index.DirectorySize(len(p.Segments), len(p.Blobs))
+	size := index.DirectorySize(p)
 	full := w.body+size > indexBodyMax && len(w.durable) > 0
 	w.mu.Unlock()
 	if full {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -23,10 +24,11 @@ type repositoryStatsLine struct {
 
 func newStats(a *app) *cobra.Command {
 	var c criteria
+	var raw bool
 	cmd := &cobra.Command{
 		Use: "stats [ID]", Short: "Say how much is stored", Args: argsBetween(0, 1),
-		Long:    "Say how much the repository stores, or with an ID how much a snapshot has and what it added.",
-		Example: "  tarn stats\n  tarn stats latest --json",
+		Long:    "Say how much the repository stores, or with an ID how much a snapshot has and what it added. --raw tells to the byte what takes the space.",
+		Example: "  tarn stats\n  tarn stats --raw\n  tarn stats latest --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			r, err := a.open(ctx)
@@ -34,6 +36,12 @@ func newStats(a *app) *cobra.Command {
 				return err
 			}
 			defer r.Close()
+			if raw && len(args) > 0 {
+				return errors.New("--raw is about the whole repository: leave out the ID")
+			}
+			if raw {
+				return a.rawStats(ctx, r.Repo)
+			}
 			if len(args) == 0 {
 				return a.repositoryStats(ctx, r, c)
 			}
@@ -46,6 +54,7 @@ func newStats(a *app) *cobra.Command {
 		},
 	}
 	c.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&raw, "raw", false, "say where each stored byte goes")
 	return cmd
 }
 

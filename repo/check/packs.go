@@ -188,8 +188,8 @@ func (c *checker) pack(ctx context.Context, j job) {
 // verdict gathers what is wrong with one pack.
 type verdict struct {
 	faults []error
-	index  bool      // the index says something else of it
-	lost   []blob.ID // of the blobs that can't be read
+	index  bool           // the index says something else of it
+	lost   []index.Prefix // of the blobs that can't be read
 }
 
 func (v *verdict) fault(err error) {
@@ -215,7 +215,7 @@ func (v *verdict) compare(own, indexed *index.Pack, size int64) {
 func (c *checker) reportPack(j job, dir *index.Pack, v *verdict) {
 	used := 0
 	for _, id := range v.lost {
-		if c.used(id) {
+		if c.used(id.ID()) {
 			used++
 		}
 	}
@@ -282,7 +282,7 @@ func (c *checker) toRead(j job, dir *index.Pack, faulty bool) bool {
 	want := faulty || c.doubtful[j.name]
 	if !want && c.options.ReadData && c.inTurn(j.name) {
 		want = len(c.options.Snapshots) == 0 ||
-			dir != nil && slices.ContainsFunc(dir.Blobs, func(e index.Entry) bool { return c.used(e.ID) })
+			dir != nil && slices.ContainsFunc(dir.Blobs, func(e index.Entry) bool { return c.used(e.Prefix.ID()) })
 	}
 	c.read[j.name] = want
 	return want
@@ -326,8 +326,7 @@ func (c *checker) compareKinds() {
 }
 
 func (c *checker) wrongKind(r *index.Row) bool {
-	var id blob.ID // a set looks at the first half of an id only
-	copy(id[:], r.Prefix[:])
+	id := r.Prefix.ID()
 	if int(r.Kind) < len(c.walked.refs) && c.walked.refs[r.Kind].Has(id) {
 		return false
 	}

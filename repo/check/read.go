@@ -164,17 +164,17 @@ func (c *checker) readSegment(s *stream, d *decoder, o *seal.Opener, at segment,
 	if err != nil {
 		c.lost.addSegment(at)
 		for _, e := range blobs {
-			v.lost = append(v.lost, e.ID)
+			v.lost = append(v.lost, e.Prefix)
 		}
 		return err
 	}
 	for _, e := range blobs {
-		if c.keys.ID(e.Kind, d.plain[e.Offset:][:e.Length]) == e.ID {
+		if index.PrefixOf(c.keys.ID(e.Kind, d.plain[e.Offset:][:e.Length])) == e.Prefix {
 			continue
 		}
 		c.lost.addBlob(blob.Extent{Pack: at.pack, Segment: e.Segment, Offset: e.Offset, Length: e.Length})
-		v.lost = append(v.lost, e.ID)
-		err = errors.Join(err, fmt.Errorf("%s blob %s: %w: the bytes are others", e.Kind, e.ID.Short(), seal.ErrCorrupt))
+		v.lost = append(v.lost, e.Prefix)
+		err = errors.Join(err, fmt.Errorf("%s blob %s: %w: the bytes are others", e.Kind, e.Prefix.Short(), seal.ErrCorrupt))
 	}
 	return err
 }
@@ -215,6 +215,6 @@ func (c *checker) loseAll(j job, dir *index.Pack, v *verdict) {
 		c.lost.addSegment(segment{j.name, uint16(i)})
 	}
 	for _, e := range dir.Blobs {
-		v.lost = append(v.lost, e.ID)
+		v.lost = append(v.lost, e.Prefix)
 	}
 }

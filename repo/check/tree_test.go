@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -208,7 +209,7 @@ func TestIndexDisagrees(t *testing.T) {
 		"salt":    func(p *index.Pack) { p.Salt[3]++ },
 		"size":    func(p *index.Pack) { p.Size++ },
 		"kind":    func(p *index.Pack) { p.Blobs[0].Kind = blob.Scan },
-		"blob":    func(p *index.Pack) { p.Blobs[0].ID[3]++ },
+		"blob":    func(p *index.Pack) { p.Blobs[0].Prefix[3]++ },
 		"nothing": func(p *index.Pack) {},
 	}
 	for name, spoil := range tests {
@@ -250,7 +251,7 @@ func TestIndexDisagrees(t *testing.T) {
 // indexObject makes an index object as package repo does.
 func indexObject(keys *seal.Keys, p *index.Pack) []byte {
 	body := index.AppendDirectory(nil, p)
-	plain := append([]byte{byte(len(body)&127 | 128), byte(len(body) >> 7)}, pack.NewCompressor(pack.Off).Compress(body)...)
+	plain := append(binary.AppendUvarint(nil, uint64(len(body))), pack.NewCompressor(pack.Off).Compress(body)...)
 	s := keys.NewSealer(seal.Index, nil, plain)
 	s.Append(plain)
 	return s.Finish(index.AppendList(nil, []index.Listed{p.Listed()}), 0)
@@ -265,7 +266,7 @@ func TestWrongBlobInAPack(t *testing.T) {
 	wrong := r.ID(blob.Data, []byte("neither"))
 	w := pack.NewWriter(r.SealKeys(), blob.Session{1}, make([]byte, 0, 1<<20))
 	w.Append(pack.NewCompressor(pack.Off).Compress(plain), []index.Entry{
-		{ID: r.ID(blob.Data, plain[:10]), Kind: blob.Data, Length: 10}, {ID: wrong, Kind: blob.Data, Length: uint32(len(plain) - 10)}})
+		{Prefix: index.PrefixOf(r.ID(blob.Data, plain[:10])), Kind: blob.Data, Length: 10}, {Prefix: index.PrefixOf(wrong), Kind: blob.Data, Length: uint32(len(plain) - 10)}})
 	data, _ := w.Finish()
 	object := hashed(t, s, "data/", data)
 	name := object[len("data/"):]

@@ -42,7 +42,7 @@ const (
 )
 
 // windowSize is the compression window: a segment of usual size. Longer ones hold a single chunk.
-const windowSize = 2 << 20
+const windowSize = 4 << 20
 
 // A Compressor compresses segments. It serves one goroutine.
 type Compressor struct {

@@ -22,18 +22,20 @@ type Writer struct {
 	opener *seal.Opener
 	buf    []byte
 	info   index.Pack
+	size   int // of the directory, if the pack were finished now
 }
 
 // NewWriter returns the writer of a pack by that session. It takes over buf; a pack never gets longer than its capacity.
 func NewWriter(keys *seal.Keys, session blob.Session, buf []byte) *Writer {
-	return &Writer{keys: keys, buf: buf[:0], info: index.Pack{Session: session, Epoch: keys.Epoch()}}
+	return &Writer{keys: keys, buf: buf[:0], info: index.Pack{Session: session, Epoch: keys.Epoch()},
+		size: index.DirectorySizeMost(0, 0)}
 }
 
-// Len bounds the length in bytes that the pack would have if it were finished now.
+// Len is the length in bytes that the pack would have, but for padding, if it were finished now.
 func (w *Writer) Len() int {
-	n := overhead + index.DirectorySize(len(w.info.Segments), len(w.info.Blobs))
+	n := overhead + w.size
 	if w.sealer != nil {
-		n += w.sealer.Len()
+		n += w.sealer.Len() - seal.HeaderSize
 	}
 	return n
 }
@@ -43,15 +45,20 @@ func (w *Writer) Empty() bool { return w.sealer == nil }
 
 // Fits reports whether a segment with a body of that many bytes and of that many blobs can be appended.
 func (w *Writer) Fits(body, blobs int) bool {
-	segments, all := len(w.info.Segments)+1, len(w.info.Blobs)+blobs
-	size := overhead + index.DirectorySize(segments, all) + body + seal.TagSize
-	if w.sealer != nil {
-		size += w.sealer.Len()
-	}
-	return seal.Padme(size) <= cap(w.buf) && segments <= index.SegmentsMax && index.DirectorySize(segments, all) <= index.DirectorySizeMax
+	segments := len(w.info.Segments) + 1
+	directory := w.size + index.DirectorySizeMost(1, blobs) - index.DirectorySizeMost(0, 0)
+	size := w.Len() - w.size + directory + body + seal.TagSize
+	return seal.Padme(size) <= cap(w.buf) && segments <= index.SegmentsMax && directory <= index.DirectorySizeMax
 }
 
-// Append seals a segment: its compressed body, and its blobs in the order in which their plaintexts are joined, of which only ID, Kind and
+// Full reports whether the pack is long enough to end here, since little padding would be lost: a 512th of it. Lengths that need so little
+// come by every few segments, so a pack seldom has to be filled to the brim and padded by what remains there, which is 1.6 % at most.
+func (w *Writer) Full() bool {
+	size := w.Len()
+	return size >= cap(w.buf)/8*5 && seal.Padme(size)-size <= size/512
+}
+
+// Append seals a segment: its compressed body, and its blobs in the order in which their plaintexts are joined, of which only Prefix, Kind and
 // Length need be set. It returns the sealed bytes, which don't move or change, and their number, for a Prover.
 func (w *Writer) Append(body []byte, blobs []index.Entry) (number uint32, sealed []byte) {
 	if w.sealer == nil {
@@ -61,7 +68,9 @@ func (w *Writer) Append(body []byte, blobs []index.Entry) (number uint32, sealed
 	offset := w.sealer.Len()
 	number, sealed = w.sealer.Append(body)
 	plain := uint32(0)
+	w.size += index.SegmentSize
 	for _, b := range blobs {
+		w.size += b.Size()
 		b.Segment, b.Offset = uint16(number), plain
 		plain += b.Length
 		w.info.Blobs = append(w.info.Blobs, b)

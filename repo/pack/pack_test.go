@@ -25,7 +25,7 @@ func testKeys() *seal.Keys { return seal.NewKeys(seal.RepoID{9}, 3, [32]byte{7})
 func entries(keys *seal.Keys, plain []byte) (list []index.Entry) {
 	for len(plain) > 0 {
 		n := min(1000, len(plain))
-		list = append(list, index.Entry{ID: keys.ID(blob.Data, plain[:n]), Kind: blob.Data, Length: uint32(n)})
+		list = append(list, index.Entry{Prefix: index.PrefixOf(keys.ID(blob.Data, plain[:n])), Kind: blob.Data, Length: uint32(n)})
 		plain = plain[n:]
 	}
 	return list
@@ -86,8 +86,8 @@ func TestRoundTrip(t *testing.T) {
 				t.Fatalf("segment %d: %v", i, err)
 			}
 			for _, e := range got.Blobs {
-				if int(e.Segment) == i && keys.ID(e.Kind, dst[e.Offset:][:e.Length]) != e.ID {
-					t.Errorf("blob %s is not where the directory says", e.ID.Short())
+				if int(e.Segment) == i && index.PrefixOf(keys.ID(e.Kind, dst[e.Offset:][:e.Length])) != e.Prefix {
+					t.Errorf("blob %s is not where the directory says", e.Prefix.Short())
 				}
 			}
 		}
@@ -107,7 +107,7 @@ func TestFits(t *testing.T) {
 		for {
 			body, blobs := noise(1+r.IntN(20<<10)), make([]index.Entry, 1+r.IntN(50))
 			for i := range blobs {
-				blobs[i] = index.Entry{ID: blob.ID{byte(i)}, Kind: blob.Tree, Length: 1}
+				blobs[i] = index.Entry{Prefix: index.Prefix{byte(i)}, Kind: blob.Tree, Length: 1}
 			}
 			if !w.Fits(len(body), len(blobs)) {
 				break
@@ -117,13 +117,13 @@ func TestFits(t *testing.T) {
 		if w.Empty() {
 			t.Fatalf("nothing fits into %d bytes", room)
 		}
-		bound := w.Len()
+		size := w.Len()
 		data, info := w.Finish()
 		if len(data) > room || cap(data) != room {
 			t.Errorf("%d bytes in a buffer of %d", len(data), room)
 		}
-		if len(data) > max(seal.Padme(bound), pack.SizeMin) {
-			t.Errorf("%d bytes, Len said %d", len(data), bound)
+		if len(data) != seal.Padme(max(size, pack.SizeMin)) {
+			t.Errorf("%d bytes, Len said %d", len(data), size)
 		}
 		if _, err := pack.ReadDirectory(keys, info.Name, int64(len(data)), reader(data)); err != nil {
 			t.Error(err)
@@ -131,9 +131,41 @@ func TestFits(t *testing.T) {
 	}
 }
 
+// TestFull ends packs where they say that it costs little.
+func TestFull(t *testing.T) {
+	keys := testKeys()
+	r := rand.New(rand.NewPCG(5, 6))
+	const room = 1 << 20
+	ended := 0
+	for range 30 {
+		w := pack.NewWriter(keys, testSession, make([]byte, 0, room))
+		for {
+			body, blobs := noise(10<<10+r.IntN(30<<10)), make([]index.Entry, 1+r.IntN(50))
+			for i := range blobs {
+				blobs[i] = index.Entry{Prefix: index.Prefix{byte(i)}, Kind: blob.Tree, Length: 1}
+			}
+			if !w.Fits(len(body), len(blobs)) {
+				break
+			}
+			if w.Append(body, blobs); w.Full() {
+				ended++
+				break
+			}
+		}
+		full, size := w.Full(), w.Len()
+		data, _ := w.Finish()
+		if full && (len(data) < room/8*5 || len(data)-size > len(data)/512) {
+			t.Errorf("%d bytes with %d of padding count as full", len(data), len(data)-size)
+		}
+	}
+	if ended < 15 {
+		t.Errorf("%d of 30 packs ended before there was no more room", ended)
+	}
+}
+
 func TestFitsLimits(t *testing.T) {
 	w := pack.NewWriter(testKeys(), testSession, make([]byte, 0, 64<<20))
-	most := (index.DirectorySizeMax - index.DirectorySize(1, 0)) / (index.DirectorySize(0, 1) - index.DirectorySize(0, 0))
+	most := (index.DirectorySizeMax - index.DirectorySizeMost(1, 0)) / (index.DirectorySizeMost(0, 1) - index.DirectorySizeMost(0, 0))
 	if !w.Fits(100, most) || w.Fits(100, most+1) {
 		t.Errorf("a directory of %d blobs is not the largest", most)
 	}
@@ -146,7 +178,7 @@ func TestReadDirectoryRefuses(t *testing.T) {
 	size := int64(len(data))
 	other, _, _ := newPack(t, keys, 2)
 	end := int(info.Segments[2].Offset + info.Segments[2].Stored)
-	stored := index.DirectorySize(3, len(info.Blobs)) + seal.TagSize
+	stored := index.DirectorySize(info) + seal.TagSize
 	spoil := func(at int) []byte {
 		b := bytes.Clone(data)
 		b[at] ^= 16
@@ -205,7 +237,7 @@ func TestHostileDirectory(t *testing.T) {
 	keys := testKeys()
 	segment := make([]byte, 84) // 100 bytes when it is sealed
 	good := &index.Pack{Session: testSession, Segments: []index.Segment{{Offset: 80, Stored: 100, Plain: 50}},
-		Blobs: []index.Entry{{ID: blob.ID{1}, Kind: blob.Data, Length: 50}}}
+		Blobs: []index.Entry{{Prefix: index.Prefix{1}, Kind: blob.Data, Length: 50}}}
 	directory := func(change func(p *index.Pack)) []byte {
 		p := *good
 		p.Segments, p.Blobs = append([]index.Segment{}, good.Segments...), append([]index.Entry{}, good.Blobs...)
@@ -226,7 +258,7 @@ func TestHostileDirectory(t *testing.T) {
 		"stored less":     {object(keys, seal.Pack, [][]byte{segment}, directory(func(p *index.Pack) { p.Segments[0].Stored-- })), false},
 		"stored much":     {object(keys, seal.Pack, [][]byte{segment}, directory(func(p *index.Pack) { p.Segments[0].Stored = 1<<32 - 1 })), false},
 		"blob too long":   {object(keys, seal.Pack, [][]byte{segment}, directory(func(p *index.Pack) { p.Blobs[0].Length = 1<<24 - 1 })), false},
-		"blob of no kind": {object(keys, seal.Pack, [][]byte{segment}, directory(func(p *index.Pack) { p.Blobs[0].Kind = 9 })), false},
+		"blob of no kind": {object(keys, seal.Pack, [][]byte{segment}, directory(func(p *index.Pack) { p.Blobs[0].Kind = 4 })), false},
 		"many segments":   {object(keys, seal.Pack, [][]byte{segment}, count), false},
 		"more behind":     {object(keys, seal.Pack, [][]byte{segment}, append(directory(func(*index.Pack) {}), 0)), false},
 		"too large":       {object(keys, seal.Pack, [][]byte{segment}, make([]byte, index.DirectorySizeMax+1)), false},
@@ -277,8 +309,8 @@ func Example() {
 	keys := seal.NewKeys(seal.RepoID{1}, 0, seal.NewMaster())
 	plain := []byte("one file another file")
 	blobs := []index.Entry{
-		{ID: keys.ID(blob.Data, plain[:8]), Kind: blob.Data, Length: 8},
-		{ID: keys.ID(blob.Data, plain[8:]), Kind: blob.Data, Length: 13},
+		{Prefix: index.PrefixOf(keys.ID(blob.Data, plain[:8])), Kind: blob.Data, Length: 8},
+		{Prefix: index.PrefixOf(keys.ID(blob.Data, plain[8:])), Kind: blob.Data, Length: 13},
 	}
 	w := pack.NewWriter(keys, blob.Session{1}, make([]byte, 0, 1<<20))
 	body := pack.NewCompressor(pack.Default).Compress(plain)

@@ -9,9 +9,11 @@ import (
 	"github.com/tarn-backup/tarn/index"
 )
 
-// A pack is small, and put together with others, if it has less than smallSize bytes and there are smallMin of them.
+// A pack is small, and put together with others, if it has less than smallSize bytes and there are smallMin of them. Writers make packs of
+// metadata alone much shorter than others.
 const (
 	smallSize = 4 << 20
+	smallMeta = 320 << 10
 	smallMin  = 8
 )
 
@@ -22,6 +24,15 @@ type usage struct {
 	needed int64 // bytes of plaintext of blobs that have their home here
 	plain  int64 // of all blobs
 	copies int   // blobs that are needed, and have their home in another pack
+	data   bool  // it holds more than metadata
+}
+
+// small reports whether the pack is better put together with others.
+func (u *usage) small() bool {
+	if u.data {
+		return u.size < smallSize
+	}
+	return u.size < smallMeta
 }
 
 // unused is about how many stored bytes of a pack are of no use.
@@ -87,6 +98,7 @@ func (p *pruner) usage(pl *plan, info *index.PackInfo, rows []index.Row, size in
 	for i := range rows {
 		row := &rows[i]
 		u.plain += int64(row.Length)
+		u.data = u.data || !row.Kind.Meta()
 		id := idOf(row)
 		switch {
 		case !p.marker.live.Has(id):
@@ -164,7 +176,7 @@ func (p *pruner) choose(pl *plan, partly, kept []usage) {
 	r.Left = left
 	var small []*usage
 	for i := range kept {
-		if kept[i].size < smallSize {
+		if kept[i].small() {
 			small = append(small, &kept[i])
 		}
 	}

@@ -120,8 +120,8 @@ func (r *reader) segments(ctx context.Context, dir *index.Pack, fn func(entry in
 			err := err
 			if err == nil {
 				data = plain[b.Offset:][:b.Length]
-				if r.repo.ID(b.Kind, data) != b.ID {
-					err = fmt.Errorf("pack %s: %s blob %s: %w: the bytes are others", dir.Name.Short(), b.Kind, b.ID.Short(), seal.ErrCorrupt)
+				if index.PrefixOf(r.repo.ID(b.Kind, data)) != b.Prefix {
+					err = fmt.Errorf("pack %s: %s blob %s: %w: the bytes are others", dir.Name.Short(), b.Kind, b.Prefix.Short(), seal.ErrCorrupt)
 				}
 			}
 			if err := fn(at, data, err); err != nil {

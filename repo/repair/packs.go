@@ -63,12 +63,12 @@ type PacksPlan struct {
 
 	repo    *repo.Repo
 	parity  *parity.Set
-	restore map[blob.ID]bool // blobs to be stored again
-	absent  map[blob.ID]bool // blobs that no pack can give as it is
+	restore map[index.Prefix]bool // blobs to be stored again
+	absent  map[index.Prefix]bool // blobs that no pack can give as it is
 }
 
 // Absent reports whether no pack can give a blob, as they are now. A backup that takes these blobs for absent stores them again.
-func (p *PacksPlan) Absent(id blob.ID) bool { return p.absent[id] }
+func (p *PacksPlan) Absent(id blob.ID) bool { return p.absent[index.PrefixOf(id)] }
 
 // Empty reports whether there is nothing to do.
 func (p *PacksPlan) Empty() bool {
@@ -81,7 +81,7 @@ func PlanPacks(ctx context.Context, r *repo.Repo, o PacksOptions) (*PacksPlan, e
 	if err != nil {
 		return nil, err
 	}
-	p := &PacksPlan{repo: r, restore: map[blob.ID]bool{}, absent: map[blob.ID]bool{}}
+	p := &PacksPlan{repo: r, restore: map[index.Prefix]bool{}, absent: map[index.Prefix]bool{}}
 	if err := p.lookAtParity(ctx, v, o); err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (p *PacksPlan) unnamed(ctx context.Context, v *repo.View) (found []*examine
 			copy(b, data[off:])
 			return nil
 		})
-		if err == nil && slices.ContainsFunc(dir.Blobs, func(e index.Entry) bool { return !hasCopy(v.Index, e.ID, nil) }) {
+		if err == nil && slices.ContainsFunc(dir.Blobs, func(e index.Entry) bool { return !hasCopy(v.Index, e.Prefix, nil) }) {
 			found = append(found, &examined{name: n, problem: fmt.Errorf("pack %s: %w", n.Short(), storage.ErrNotExist), dir: dir})
 		}
 	}
@@ -271,16 +271,16 @@ func (p *PacksPlan) look(ctx context.Context, v *repo.View, o PacksOptions) ([]*
 
 // decide chooses the way for each damaged pack.
 func (p *PacksPlan) decide(ctx context.Context, v *repo.View, found []*examined, live map[blob.Session]bool) error {
-	damaged, good := map[blob.Name]bool{}, map[blob.ID]bool{}
+	damaged, good := map[blob.Name]bool{}, map[index.Prefix]bool{}
 	for _, e := range found {
 		damaged[e.name] = true
 		for i := range e.bad {
 			if !e.bad[i] {
-				good[e.dir.Blobs[i].ID] = true
+				good[e.dir.Blobs[i].Prefix] = true
 			}
 		}
 	}
-	lost := map[blob.ID]bool{}
+	lost := map[index.Prefix]bool{}
 	for _, e := range found {
 		d := PackDamage{Name: e.name, Size: e.size, Problem: e.problem, Bad: e.badBlobs(), examined: e}
 		p.way(ctx, &d, live)
@@ -291,7 +291,7 @@ func (p *PacksPlan) decide(ctx context.Context, v *repo.View, found []*examined,
 			d.Bad = d.Blobs
 		}
 		for i := range d.Blobs {
-			id := e.dir.Blobs[i].ID
+			id := e.dir.Blobs[i].Prefix
 			bad := e.bad == nil || e.bad[i]
 			if hasCopy(v.Index, id, damaged) || bad && good[id] {
 				continue
@@ -340,14 +340,14 @@ func (p *PacksPlan) way(ctx context.Context, d *PackDamage, live map[blob.Sessio
 }
 
 // hasCopy reports whether a blob is in a pack that is not damaged.
-func hasCopy(x *index.Index, id blob.ID, damaged map[blob.Name]bool) bool {
+func hasCopy(x *index.Index, id index.Prefix, damaged map[blob.Name]bool) bool {
 	var buf [4]blob.Extent
-	return slices.ContainsFunc(x.LookupAll(id, buf[:0]), func(e blob.Extent) bool { return !damaged[e.Pack] })
+	return slices.ContainsFunc(x.LookupAll(id.ID(), buf[:0]), func(e blob.Extent) bool { return !damaged[e.Pack] })
 }
 
 // Run mends the packs, as a session.
 func (p *PacksPlan) Run(ctx context.Context, s repo.Session) error {
-	w, err := p.repo.NewWriter(ctx, repo.WriterOptions{Session: s, Absent: func(id blob.ID) bool { return p.restore[id] }})
+	w, err := p.repo.NewWriter(ctx, repo.WriterOptions{Session: s, Absent: func(id blob.ID) bool { return p.restore[index.PrefixOf(id)] }})
 	if err != nil {
 		return err
 	}
@@ -424,7 +424,7 @@ func (p *PacksPlan) salvage(ctx context.Context, r *reader, lane *repo.Lane, d *
 				return err
 			}
 		}
-		if err != nil || !p.restore[b.ID] {
+		if err != nil || !p.restore[b.Prefix] {
 			return nil // what could be read when the plan was made is proven below
 		}
 		_, err = lane.Save(ctx, b.Kind, plain)

@@ -130,7 +130,7 @@ func (m *maker) packed(directory func(p *index.Pack) []byte, bodies ...[]byte) {
 func entries(id blob.ID, length uint32) func(p *index.Pack) []byte {
 	return func(p *index.Pack) []byte {
 		for i := range p.Segments {
-			p.Blobs = append(p.Blobs, index.Entry{ID: id, Kind: blob.Data, Segment: uint16(i), Length: length})
+			p.Blobs = append(p.Blobs, index.Entry{Prefix: index.PrefixOf(id), Kind: blob.Data, Segment: uint16(i), Length: length})
 		}
 		return index.AppendDirectory(nil, p)
 	}
@@ -201,7 +201,7 @@ func objectCases() map[string]struct {
 		"an index of lies": {func(m *maker) {
 			_, data := m.only("data/")
 			lie := &index.Pack{Name: sha256.Sum256(data), Size: uint32(len(data)), Segments: []index.Segment{{Offset: 80, Stored: uint32(len(data)) - 100, Plain: 8 << 20}},
-				Blobs: []index.Entry{{ID: id, Kind: blob.Data, Length: 8 << 20}}}
+				Blobs: []index.Entry{{Prefix: index.PrefixOf(id), Kind: blob.Data, Length: 8 << 20}}}
 			m.replace("index/", m.sealed(seal.Index, body(index.AppendDirectory(nil, lie)), index.AppendList(nil, []index.Listed{lie.Listed()})))
 		}, "the index does not say what the pack holds"},
 		"trash that is no list": {func(m *maker) { m.put("trash/", m.sealed(seal.Trash, body([]byte("rubbish")), nil)) }, "damaged"},

@@ -16,11 +16,11 @@ import (
 // oracle knows what is on the disk, and what was promised to whom.
 type oracle struct {
 	world     *world
-	packs     map[blob.Name]map[blob.ID]bool // what each pack holds that was ever put
-	indexed   map[blob.Name][]blob.Name      // the packs of each index object that was ever put
-	needs     map[string]need                // by the bytes of a record
-	records   map[blob.Name]need             // of each snapshot that was ever put
-	there     map[string]bool                // objects that are stored
+	packs     map[blob.Name]map[index.Prefix]bool // what each pack holds that was ever put
+	indexed   map[blob.Name][]blob.Name           // the packs of each index object that was ever put
+	needs     map[string]need                     // by the bytes of a record
+	records   map[blob.Name]need                  // of each snapshot that was ever put
+	there     map[string]bool                     // objects that are stored
 	promised  map[blob.Name]map[string]string
 	forgotAll map[blob.Name]bool
 }
@@ -32,7 +32,7 @@ type need struct {
 }
 
 func newOracle(w *world) *oracle {
-	return &oracle{world: w, packs: map[blob.Name]map[blob.ID]bool{}, indexed: map[blob.Name][]blob.Name{}, needs: map[string]need{},
+	return &oracle{world: w, packs: map[blob.Name]map[index.Prefix]bool{}, indexed: map[blob.Name][]blob.Name{}, needs: map[string]need{},
 		records: map[blob.Name]need{}, there: map[string]bool{}, promised: map[blob.Name]map[string]string{}, forgotAll: map[blob.Name]bool{}}
 }
 
@@ -76,9 +76,9 @@ func (o *oracle) put(ctx context.Context, object string, data []byte) {
 			})
 		}
 		if err == nil {
-			o.packs[name] = map[blob.ID]bool{}
+			o.packs[name] = map[index.Prefix]bool{}
 			for i := range p.Blobs {
-				o.packs[name][p.Blobs[i].ID] = true
+				o.packs[name][p.Blobs[i].Prefix] = true
 			}
 		}
 	case "index":
@@ -140,7 +140,7 @@ func (o *oracle) check(ctx context.Context, when string) {
 			}
 		}
 	}
-	have := map[blob.ID]bool{}
+	have := map[index.Prefix]bool{}
 	for name, blobs := range o.packs {
 		if listed[name] && o.there[packPath(name)] {
 			for id := range blobs {
@@ -158,7 +158,7 @@ func (o *oracle) check(ctx context.Context, when string) {
 			continue
 		}
 		for _, id := range n.blobs {
-			if !have[id] {
+			if !have[index.PrefixOf(id)] {
 				o.world.fail("%s, and snapshot %s (confirmed: %v) lacks %s: %s", when, name.Short(), promised, id.Short(), o.whereabouts(id, listed))
 				return
 			}
@@ -170,7 +170,7 @@ func (o *oracle) check(ctx context.Context, when string) {
 func (o *oracle) whereabouts(id blob.ID, listed map[blob.Name]bool) string {
 	var text []string
 	for name, blobs := range o.packs {
-		if blobs[id] {
+		if blobs[index.PrefixOf(id)] {
 			text = append(text, fmt.Sprintf("pack %s has it (there: %v, in the index: %v)", name.Short(), o.there[packPath(name)], listed[name]))
 		}
 	}
@@ -219,12 +219,12 @@ func (o *oracle) restore(ctx context.Context) error {
 }
 
 // live is all that stored snapshots need and that is there.
-func (o *oracle) live() map[blob.ID]bool {
-	live := map[blob.ID]bool{}
+func (o *oracle) live() map[index.Prefix]bool {
+	live := map[index.Prefix]bool{}
 	for name, n := range o.records {
 		if o.there["snapshots/"+name.String()] {
 			for _, id := range n.blobs {
-				live[id] = true
+				live[index.PrefixOf(id)] = true
 			}
 		}
 	}
@@ -233,7 +233,7 @@ func (o *oracle) live() map[blob.ID]bool {
 
 // garbage looks for what no snapshot needs, or is stored twice.
 func (o *oracle) garbage() error {
-	live, seen := o.live(), map[blob.ID]bool{}
+	live, seen := o.live(), map[index.Prefix]bool{}
 	for object := range o.there {
 		folder, base := split(object)
 		switch folder {
