@@ -82,11 +82,3 @@ type batch struct {
 	problems []snapshot.Problem
 	vanished uint64
 }
-
-// fileSet ties a file to others that must be captured in the same moment: a SQLite database and its journals.
-type fileSet struct {
-	database string
-	given    bool          // the database was given to a reader; the walker's
-	done     chan struct{} // closed when the database is read, or nobody will
-	taken    bool          // the set was captured as one: its other files came with the database; valid when done is closed
-}

@@ -2,15 +2,12 @@ package backup
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/tarn-backup/tarn/snapshot"
 	"github.com/tarn-backup/tarn/source"
-	"github.com/zeebo/blake3"
 )
 
 // walker goes through the source in walk order and makes batches.
@@ -30,14 +27,6 @@ type walker struct {
 	number   int    // of that path
 	base     string // of that path
 	looks    []look // at all folders, for the settler
-}
-
-type inode struct{ device, number uint64 }
-
-// linked is what is known of an inode with several names.
-type linked struct {
-	key  snapshot.LinkKey
-	left uint64 // names that were not seen yet
 }
 
 // raceWindow is how far before the stat a change must lie for the next backup to trust that none came after: a clock tick
@@ -182,38 +171,6 @@ func (w *walker) listed(dir *folder, name string, fs source.FileSystem, set *fil
 		return nil
 	}
 	return w.entry(dir, name, full, &st, fs, set)
-}
-
-// tagged reports whether the folder is marked to be left out, and what stays of it: the mark.
-func tagged(o *Options, dir *folder, names []string) ([]string, bool) {
-	for _, mark := range o.ExcludeIfPresent {
-		if _, ok := slices.BinarySearch(names, mark); ok {
-			return []string{mark}, true
-		}
-	}
-	if o.ExcludeCaches {
-		if _, ok := slices.BinarySearch(names, cacheTag); ok && isCacheTag(dir) {
-			return []string{cacheTag}, true
-		}
-	}
-	return nil, false
-}
-
-// The Cache Directory Tagging Specification, bford.info/cachedir.
-const (
-	cacheTag       = "CACHEDIR.TAG"
-	cacheSignature = "Signature: 8a477f597d28d172789f06886806bc55"
-)
-
-func isCacheTag(dir *folder) bool {
-	f, err := dir.OpenFile(cacheTag)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	head := make([]byte, len(cacheSignature))
-	n, _ := f.Read(head)
-	return string(head[:n]) == cacheSignature
 }
 
 // entry handles one entry; fs is the file system of its folder, without an ID above the paths that were asked for.
@@ -421,29 +378,6 @@ func (w *walker) crossed(dir *folder, st *source.Stat) bool {
 	return err != nil || up.Device != st.Device
 }
 
-// link gives the names of one inode their common key: a hash of the first one in walk order, relative to the path that was asked for, so that
-// equal folders have equal trees wherever they are.
-func (w *walker) link(it *item, full string) {
-	if it.stat.Links < 2 || it.stat.Inode == 0 {
-		return
-	}
-	in := inode{it.stat.Device, it.stat.Inode}
-	l, ok := w.links[in]
-	if !ok {
-		l.left = it.stat.Links
-		name := binary.AppendUvarint(nil, uint64(w.number))
-		name = append(name, strings.TrimPrefix(full, w.base)...)
-		sum := blake3.Sum256(name)
-		copy(l.key[:], sum[:])
-	}
-	it.node.Link = l.key
-	if l.left--; l.left == 0 {
-		delete(w.links, in)
-	} else {
-		w.links[in] = l
-	}
-}
-
 // emit adds an item to the current batch, and passes the batch on when it is full.
 func (w *walker) emit(it item) error {
 	size := uint64(0)
@@ -506,45 +440,3 @@ func fillNode(n *snapshot.Node, name string, st *source.Stat, atime bool) {
 	}
 }
 
-// isCluster reports whether the ascending names of a folder's entries are those of a PostgreSQL cluster. All its files are good only together, and
-// as they were at one moment: then it recovers as from a power cut. None of them may be of a later moment than the log, so a file that is
-// being written when the file system snapshot is made is taken from there all the same. A page that is written in part is repaired from the log
-// (full_page_writes).
-func isCluster(names []string) bool {
-	for _, name := range []string{"PG_VERSION", "base", "global", "pg_wal"} {
-		if _, ok := slices.BinarySearch(names, name); !ok {
-			return false
-		}
-	}
-	return true
-}
-
-// newSets finds the names that may be SQLite databases with journals beside them. All names of a set share a fileSet; the database
-// comes first in walk order.
-func newSets(names []string) map[string]*fileSet {
-	var sets map[string]*fileSet
-	for _, name := range names {
-		db := databaseOf(name)
-		if _, there := slices.BinarySearch(names, db); db == "" || !there {
-			continue
-		}
-		if sets == nil {
-			sets = map[string]*fileSet{}
-		}
-		if sets[db] == nil {
-			sets[db] = &fileSet{database: db, done: make(chan struct{})}
-		}
-		sets[name] = sets[db]
-	}
-	return sets
-}
-
-// databaseOf is the name of the SQLite database to which a file belongs if it is a journal, a log or shared memory by its name; empty if it is none.
-func databaseOf(name string) string {
-	for _, suffix := range [...]string{"-wal", "-journal", "-shm"} {
-		if db, ok := strings.CutSuffix(name, suffix); ok {
-			return db
-		}
-	}
-	return ""
-}
