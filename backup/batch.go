@@ -67,10 +67,21 @@ func (it *item) path() string {
 
 // folder is an open folder of the walk.
 type folder struct {
-	*source.Dir                // nil above the paths that are backed up, and if it can't be opened
-	path        string         // as the user knows it
-	region      *source.Region // how it is read; nil is as it is
-	recovers    bool           // in or below a database cluster that recovers from a power cut by itself
+	*source.Dir                   // nil above the paths that are backed up
+	path        string            // as the user knows it
+	region      *source.Region    // how it is read; nil is as it is
+	recovers    bool              // in or below a database cluster that recovers from a power cut by itself
+	fs          source.FileSystem // without an ID above the paths that were asked for
+	device      uint64            // the same, as this boot numbers it
+	origin      *origin           // nil above the paths that are backed up
+}
+
+// origin is a path that was asked for.
+type origin struct {
+	number int // in the order of the options
+	base   string
+	device uint64 // for OneFileSystem
+	fsID   string // of the same, where that is a folder
 }
 
 // batch is a run of neighbouring items. It is done when its files are read.

@@ -18,7 +18,7 @@ type linked struct {
 
 // link gives the names of one inode their common key: a hash of the first one in walk order, relative to the path that was asked for, so that
 // equal folders have equal trees wherever they are.
-func (w *walker) link(it *item, full string) {
+func (w *walker) link(it *item) {
 	if it.stat.Links < 2 || it.stat.Inode == 0 {
 		return
 	}
@@ -26,8 +26,8 @@ func (w *walker) link(it *item, full string) {
 	l, ok := w.links[in]
 	if !ok {
 		l.left = it.stat.Links
-		name := binary.AppendUvarint(nil, uint64(w.number))
-		name = append(name, strings.TrimPrefix(full, w.base)...)
+		name := binary.AppendUvarint(nil, uint64(it.dir.origin.number))
+		name = append(name, strings.TrimPrefix(it.path(), it.dir.origin.base)...)
 		sum := blake3.Sum256(name)
 		copy(l.key[:], sum[:])
 	}

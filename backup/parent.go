@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tarn-backup/tarn/snapshot"
 	"github.com/tarn-backup/tarn/source"
@@ -82,6 +83,13 @@ func (v *previous) find(name string) (k known) {
 	return k
 }
 
+// keep returns a copy of a node that a look-up gave, for longer than until the next one.
+func keep(n *snapshot.Node) snapshot.Node {
+	c := *n
+	c.Content.Elements = slices.Clone(n.Content.Elements)
+	return c
+}
+
 // enter goes into the folder that was found last.
 func (v *previous) enter(k known) {
 	if v.scan == nil {
@@ -112,12 +120,12 @@ func (v *previous) leave() {
 
 // sameEntry reports whether an entry was not touched since the parent snapshot: nothing that changes content or metadata
 // leaves the ctime as it was, and an entry that was changed at about the time when it was seen has none recorded.
-func (k *known) sameEntry(st *source.Stat, fs source.FileSystem) bool {
+func (k *known) sameEntry(st *source.Stat, fs *source.FileSystem) bool {
 	return k.node != nil && k.inScan && k.node.Type == st.Type && k.seen.ChangeTime == st.ChangeTime && st.ChangeTime != (snapshot.Time{}) &&
 		k.node.ModTime == st.ModTime && fs.ID != "" && k.fsID == fs.ID && (!fs.StableInodes || k.seen.Inode == st.Inode)
 }
 
 // sameFile reports whether a regular file's node can be taken over.
-func (k *known) sameFile(st *source.Stat, fs source.FileSystem) bool {
+func (k *known) sameFile(st *source.Stat, fs *source.FileSystem) bool {
 	return k.sameEntry(st, fs) && k.node.Size == st.Size && k.node.State == snapshot.Whole
 }
