@@ -2,6 +2,7 @@ package backup
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/tarn-backup/tarn/snapshot"
 	"github.com/tarn-backup/tarn/source"
@@ -92,4 +93,17 @@ type batch struct {
 	done     chan struct{}
 	problems []snapshot.Problem
 	vanished uint64
+}
+
+var itemLists = sync.Pool{New: func() any { return new([batchItems]item) }}
+
+func newBatch() *batch {
+	return &batch{done: make(chan struct{}), items: itemLists.Get().(*[batchItems]item)[:0]}
+}
+
+// recycle gives the room for the items back, when nobody needs them any more.
+func (b *batch) recycle() {
+	clear(b.items)
+	itemLists.Put((*[batchItems]item)(b.items[:batchItems]))
+	b.items = nil
 }

@@ -273,7 +273,7 @@ func (l *lister) listed(dir *folder, name string, set *fileSet) error {
 	if err != nil {
 		return l.unseen(dir, name, set, err)
 	}
-	if l.o.Exclude != nil || l.o.Held != nil {
+	if l.o.Exclude != nil || l.o.Held.Skips() {
 		full := pathIn(dir.path, name)
 		if l.o.Exclude != nil && l.o.Exclude.Match(full, st.Type == snapshot.Dir) || l.o.Held.Skip(full) {
 			return l.leftOut(dir, name, set)

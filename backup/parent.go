@@ -39,8 +39,14 @@ func newPrevious(ctx context.Context, p *Parent) *previous {
 		return &previous{}
 	}
 	v := &previous{ctx: ctx, loader: p.Loader, scan: snapshot.NewScanReader(ctx, p.Loader, p.Record.Scan)}
-	v.levels = []previousLevel{{cursor: snapshot.NewCursor(ctx, p.Loader, p.Record.Root.Content)}}
+	v.levels = []previousLevel{{cursor: v.open(p.Record.Root.Content)}}
 	return v
+}
+
+func (v *previous) open(c snapshot.Content) *snapshot.Cursor {
+	cursor := snapshot.NewCursor(v.ctx, v.loader, c)
+	cursor.Reuse()
+	return cursor
 }
 
 func (v *previous) close() {
@@ -97,7 +103,7 @@ func (v *previous) enter(k known) {
 	}
 	next := previousLevel{scan: -1, fsID: k.fsID}
 	if k.node != nil && k.node.Type == snapshot.Dir {
-		next.cursor = snapshot.NewCursor(v.ctx, v.loader, k.node.Content)
+		next.cursor = v.open(k.node.Content)
 		if parent := v.levels[len(v.levels)-1].scan; k.inScan && v.scan.Level() == parent+1 {
 			next.scan = parent + 1
 		}

@@ -273,8 +273,6 @@ func (w *walker) pass() error {
 	}
 }
 
-func newBatch() *batch { return &batch{done: make(chan struct{}), items: make([]item, 0, 64)} }
-
 func (w *walker) problem(kind snapshot.ProblemKind, path string, err error) {
 	w.cur.problems = append(w.cur.problems, snapshot.Problem{Kind: kind, Path: path, Reason: source.Reason(err)})
 	w.progress.Problems.Add(1)
