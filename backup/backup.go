@@ -153,6 +153,9 @@ func (p *pipeline) run(ctx context.Context, list func(*lister) error, v *previou
 	for b := range steps { // that nobody took, after an error
 		b.release()
 	}
+	for b := range work {
+		b.release()
+	}
 	return l.looks, err
 }
 

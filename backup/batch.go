@@ -36,6 +36,7 @@ const (
 type item struct {
 	kind    itemKind
 	read    bool // its content has to be read
+	held    bool // its folder is held open for that
 	change  change
 	dir     *folder
 	node    snapshot.Node
@@ -99,6 +100,21 @@ var itemLists = sync.Pool{New: func() any { return new([batchItems]item) }}
 
 func newBatch() *batch {
 	return &batch{done: make(chan struct{}), items: itemLists.Get().(*[batchItems]item)[:0]}
+}
+
+// release gives back the folders of files that nobody will read, after an error.
+func (b *batch) release() {
+	for i := range b.items {
+		b.items[i].finished()
+	}
+}
+
+// finished tells that nothing of the item will be read any more.
+func (it *item) finished() {
+	if it.held {
+		it.held = false
+		it.dir.Release()
+	}
 }
 
 // recycle gives the room for the items back, when nobody needs them any more.

@@ -35,6 +35,7 @@ func (w *walker) run() error {
 		for _, f := range w.inside { // after an error
 			f.Release()
 		}
+		w.cur.release()
 	}()
 	for b := range w.steps {
 		if err := w.ctx.Err(); err != nil {
@@ -164,7 +165,7 @@ func (w *walker) file(it *item, k *known) error {
 	if it.set != nil && it.set.database == it.node.Name {
 		it.set.given = true
 	}
-	it.read = true
+	it.read, it.held = true, true
 	it.dir.Hold()
 	return w.emit(it)
 }
@@ -260,6 +261,7 @@ func (w *walker) pass() error {
 		select {
 		case w.work <- b:
 		case <-w.ctx.Done():
+			b.release()
 			return w.ctx.Err()
 		}
 	} else {
