@@ -72,6 +72,7 @@ func (a *assembler) run(ctx context.Context, order <-chan *batch) error {
 		}
 		a.record.Problems = append(a.record.Problems, b.problems...)
 		a.record.Stats.Vanished += b.vanished
+		b.recycle()
 		if a.levels[0].tree != nil && time.Since(a.last) >= a.every {
 			if err := a.partial(ctx); err != nil {
 				return err

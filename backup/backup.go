@@ -120,25 +120,43 @@ type pipeline struct {
 	readers  []*reader
 }
 
-// run lets walk make batches, the readers read, and a assemble; it waits for all of them.
-func (p *pipeline) run(ctx context.Context, walk func(*walker) error, a *assembler) (*walker, error) {
+// run lets list say what there is, the walker compare it with a previous backup, the readers read, and a assemble; it waits for all of them,
+// and returns the looks at the folders.
+func (p *pipeline) run(ctx context.Context, list func(*lister) error, v *previous, a *assembler) ([]look, error) {
 	group, ctx := errgroup.WithContext(ctx)
+	steps := make(chan *stepBatch, stepsOpen)
 	order, work := make(chan *batch, batchesOpen), make(chan *batch, batchesOpen)
-	w := &walker{ctx: ctx, o: p.o, store: p.store, progress: p.progress, order: order, work: work, cur: newBatch(),
-		previous: &previous{}, links: map[inode]linked{}}
+	l := &lister{ctx: ctx, o: p.o, steps: steps}
+	group.Go(func() error {
+		defer close(steps)
+		err := list(l)
+		if err == nil {
+			return l.pass()
+		}
+		if l.cur != nil {
+			l.cur.release()
+		}
+		return err
+	})
+	w := &walker{ctx: ctx, o: p.o, store: p.store, progress: p.progress, steps: steps, order: order, work: work, cur: newBatch(),
+		previous: v, links: map[inode]linked{}}
 	group.Go(func() error {
 		defer close(order)
 		defer close(work)
-		if err := walk(w); err != nil {
-			return err
-		}
-		return w.pass()
+		return w.run()
 	})
 	for _, r := range p.readers {
 		group.Go(func() error { return r.run(ctx, work) })
 	}
 	group.Go(func() error { return a.run(ctx, order) })
-	return w, group.Wait()
+	err := group.Wait()
+	for b := range steps { // that nobody took, after an error
+		b.release()
+	}
+	for b := range work {
+		b.release()
+	}
+	return l.looks, err
 }
 
 // runPaths backs up all targets, and then looks again at the folders that changed meanwhile.
@@ -157,15 +175,13 @@ func runPaths(ctx context.Context, store Store, o *Options, progress *Progress) 
 		p.readers = append(p.readers, newReader(store.Lane(), capturer, o, progress))
 	}
 	a := newAssembler(store, o, progress)
-	w, err := p.run(ctx, func(w *walker) error {
-		w.previous = newPrevious(ctx, o.Parent)
-		defer w.previous.close()
-		return w.run(targets)
-	}, a)
+	v := newPrevious(ctx, o.Parent)
+	defer v.close()
+	looks, err := p.run(ctx, func(l *lister) error { return l.targets(targets) }, v, a)
 	if err != nil {
 		return nil, err
 	}
-	s := &settler{pipeline: p, assembler: a, looks: w.looks, came: map[string]uint64{}, moved: map[uint64]bool{}}
+	s := &settler{pipeline: p, assembler: a, looks: looks, came: map[string]uint64{}, moved: map[uint64]bool{}}
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}

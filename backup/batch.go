@@ -2,6 +2,7 @@ package backup
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/tarn-backup/tarn/snapshot"
 	"github.com/tarn-backup/tarn/source"
@@ -35,6 +36,7 @@ const (
 type item struct {
 	kind    itemKind
 	read    bool // its content has to be read
+	held    bool // its folder is held open for that
 	change  change
 	dir     *folder
 	node    snapshot.Node
@@ -67,10 +69,21 @@ func (it *item) path() string {
 
 // folder is an open folder of the walk.
 type folder struct {
-	*source.Dir                // nil above the paths that are backed up, and if it can't be opened
-	path        string         // as the user knows it
-	region      *source.Region // how it is read; nil is as it is
-	recovers    bool           // in or below a database cluster that recovers from a power cut by itself
+	*source.Dir                   // nil above the paths that are backed up
+	path        string            // as the user knows it
+	region      *source.Region    // how it is read; nil is as it is
+	recovers    bool              // in or below a database cluster that recovers from a power cut by itself
+	fs          source.FileSystem // without an ID above the paths that were asked for
+	device      uint64            // the same, as this boot numbers it
+	origin      *origin           // nil above the paths that are backed up
+}
+
+// origin is a path that was asked for.
+type origin struct {
+	number int // in the order of the options
+	base   string
+	device uint64 // for OneFileSystem
+	fsID   string // of the same, where that is a folder
 }
 
 // batch is a run of neighbouring items. It is done when its files are read.
@@ -83,10 +96,30 @@ type batch struct {
 	vanished uint64
 }
 
-// fileSet ties a file to others that must be captured in the same moment: a SQLite database and its journals.
-type fileSet struct {
-	database string
-	given    bool          // the database was given to a reader; the walker's
-	done     chan struct{} // closed when the database is read, or nobody will
-	taken    bool          // the set was captured as one: its other files came with the database; valid when done is closed
+var itemLists = sync.Pool{New: func() any { return new([batchItems]item) }}
+
+func newBatch() *batch {
+	return &batch{done: make(chan struct{}), items: itemLists.Get().(*[batchItems]item)[:0]}
+}
+
+// release gives back the folders of files that nobody will read, after an error.
+func (b *batch) release() {
+	for i := range b.items {
+		b.items[i].finished()
+	}
+}
+
+// finished tells that nothing of the item will be read any more.
+func (it *item) finished() {
+	if it.held {
+		it.held = false
+		it.dir.Release()
+	}
+}
+
+// recycle gives the room for the items back, when nobody needs them any more.
+func (b *batch) recycle() {
+	clear(b.items)
+	itemLists.Put((*[batchItems]item)(b.items[:batchItems]))
+	b.items = nil
 }

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tarn-backup/tarn/snapshot"
 	"github.com/tarn-backup/tarn/source"
@@ -38,8 +39,14 @@ func newPrevious(ctx context.Context, p *Parent) *previous {
 		return &previous{}
 	}
 	v := &previous{ctx: ctx, loader: p.Loader, scan: snapshot.NewScanReader(ctx, p.Loader, p.Record.Scan)}
-	v.levels = []previousLevel{{cursor: snapshot.NewCursor(ctx, p.Loader, p.Record.Root.Content)}}
+	v.levels = []previousLevel{{cursor: v.open(p.Record.Root.Content)}}
 	return v
+}
+
+func (v *previous) open(c snapshot.Content) *snapshot.Cursor {
+	cursor := snapshot.NewCursor(v.ctx, v.loader, c)
+	cursor.Reuse()
+	return cursor
 }
 
 func (v *previous) close() {
@@ -82,6 +89,13 @@ func (v *previous) find(name string) (k known) {
 	return k
 }
 
+// keep returns a copy of a node that a look-up gave, for longer than until the next one.
+func keep(n *snapshot.Node) snapshot.Node {
+	c := *n
+	c.Content.Elements = slices.Clone(n.Content.Elements)
+	return c
+}
+
 // enter goes into the folder that was found last.
 func (v *previous) enter(k known) {
 	if v.scan == nil {
@@ -89,7 +103,7 @@ func (v *previous) enter(k known) {
 	}
 	next := previousLevel{scan: -1, fsID: k.fsID}
 	if k.node != nil && k.node.Type == snapshot.Dir {
-		next.cursor = snapshot.NewCursor(v.ctx, v.loader, k.node.Content)
+		next.cursor = v.open(k.node.Content)
 		if parent := v.levels[len(v.levels)-1].scan; k.inScan && v.scan.Level() == parent+1 {
 			next.scan = parent + 1
 		}
@@ -112,12 +126,12 @@ func (v *previous) leave() {
 
 // sameEntry reports whether an entry was not touched since the parent snapshot: nothing that changes content or metadata
 // leaves the ctime as it was, and an entry that was changed at about the time when it was seen has none recorded.
-func (k *known) sameEntry(st *source.Stat, fs source.FileSystem) bool {
+func (k *known) sameEntry(st *source.Stat, fs *source.FileSystem) bool {
 	return k.node != nil && k.inScan && k.node.Type == st.Type && k.seen.ChangeTime == st.ChangeTime && st.ChangeTime != (snapshot.Time{}) &&
 		k.node.ModTime == st.ModTime && fs.ID != "" && k.fsID == fs.ID && (!fs.StableInodes || k.seen.Inode == st.Inode)
 }
 
 // sameFile reports whether a regular file's node can be taken over.
-func (k *known) sameFile(st *source.Stat, fs source.FileSystem) bool {
+func (k *known) sameFile(st *source.Stat, fs *source.FileSystem) bool {
 	return k.sameEntry(st, fs) && k.node.Size == st.Size && k.node.State == snapshot.Whole
 }

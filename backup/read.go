@@ -36,6 +36,7 @@ func newReader(lane Lane, c *live.Capturer, o *Options, p *Progress) *reader {
 func (r *reader) run(ctx context.Context, work <-chan *batch) error {
 	for b := range work {
 		if err := r.batch(ctx, b); err != nil {
+			b.release()
 			return err
 		}
 		close(b.done)
@@ -112,25 +113,32 @@ func (r *reader) file(ctx context.Context, b *batch, it *item, pass live.Pass) (
 		close(it.set.done)
 	}
 	r.finished(it)
+	if err == nil {
+		return false, nil
+	}
+	return false, r.failed(ctx, b, it, path, err)
+}
+
+// failed notes in the batch what went wrong with a file, or returns what ends the backup.
+func (r *reader) failed(ctx context.Context, b *batch, it *item, path string, err error) error {
 	var save *saveError
 	switch {
-	case err == nil:
 	case ctx.Err() != nil:
-		return false, ctx.Err()
+		return ctx.Err()
 	case errors.As(err, &save):
-		return false, save.err
+		return save.err
 	case source.IsGone(err) || errors.Is(err, live.ErrNotRegular):
 		it.kind = itemGone
 		b.vanished++
 	default:
 		r.unreadable(b, it, path, err)
 	}
-	return false, nil
+	return nil
 }
 
 // finished tells that nothing of the item will be read any more.
 func (r *reader) finished(it *item) {
-	it.dir.Release()
+	it.finished()
 	r.progress.Files.Add(1)
 	r.progress.Bytes.Add(it.stat.Size)
 }

@@ -26,24 +26,23 @@ type look struct {
 	mtime  snapshot.Time
 	young  bool
 	fs     source.FileSystem
-	number int    // of the path that was asked for
-	base   string // that path
-	limit  uint64 // the device that OneFileSystem keeps to
+	origin origin
 }
 
-func newLook(path string, st *source.Stat, w *walker, fs source.FileSystem) look {
-	l := look{path: path, fs: fs, number: w.number, base: w.base, limit: w.device}
-	l.set(st)
+// newLook says what a folder was like that was looked at after the moment at.
+func newLook(dir *folder, st *source.Stat, at time.Time) look {
+	l := look{path: dir.path, fs: dir.fs, origin: *dir.origin}
+	l.set(st, at)
 	return l
 }
 
-func (l *look) set(st *source.Stat) {
+func (l *look) set(st *source.Stat, at time.Time) {
 	l.inode, l.ctime, l.mtime = inode{st.Device, st.Inode}, st.ChangeTime, st.ModTime
 	age := youngFolder
 	if st.ChangeTime.Nsec == 0 {
 		age = raceWindow
 	}
-	l.young = time.Since(st.ChangeTime.Time()) < age
+	l.young = at.Sub(st.ChangeTime.Time()) < age
 }
 
 func (l *look) same(st *source.Stat) bool {
@@ -162,13 +161,14 @@ func (s *settler) changed(ctx context.Context) ([]*look, error) {
 			return nil, ctx.Err()
 		}
 		l := &s.looks[i]
+		at := time.Now()
 		st, err := source.Lstat(l.path)
 		if err != nil || st.Type != snapshot.Dir {
 			s.blind = s.blind || err != nil && !source.IsGone(err)
 			continue // gone: what it held was captured, or went elsewhere
 		}
 		if !l.same(&st) {
-			l.set(&st)
+			l.set(&st, at)
 			changed = append(changed, l)
 		}
 	}
@@ -243,23 +243,22 @@ func (s *settler) arrivals(ctx context.Context, l *look, m *moves) ([]snapshot.N
 			m.left[strings.TrimSuffix(l.path, "/")+"/"+name] = true
 		}
 	}
-	sub := &folder{Dir: dir, path: l.path}
+	sub := &folder{Dir: dir, path: l.path, fs: l.fs, device: l.inode.device, origin: &l.origin}
 	a := s.assembler.looseAssembler(s.o)
-	w, err := s.run(ctx, func(w *walker) error {
-		if left, ok := tagged(w.o, sub, names); ok {
+	looks, err := s.run(ctx, func(list *lister) error {
+		if left, ok := tagged(s.o, sub, names); ok {
 			names = left
 		}
 		names = slices.DeleteFunc(names, func(name string) bool {
 			_, ok := slices.BinarySearch(have, name)
-			return ok || s.assembler.dropped[strings.TrimSuffix(l.path, "/")+"/"+name] || ofDatabase(dir, have, name)
+			return ok || s.assembler.dropped[pathIn(l.path, name)] || ofDatabase(dir, have, name)
 		})
-		w.number, w.base, w.device = l.number, l.base, l.limit
-		return w.each(sub, names, l.fs)
-	}, a)
+		return list.each(sub, names)
+	}, &previous{}, a)
 	if err != nil {
 		return nil, err
 	}
-	s.looks = append(s.looks, w.looks...)
+	s.looks = append(s.looks, looks...)
 	for i := range a.loose {
 		if n := &a.loose[i]; n.Type == snapshot.File && n.Link.IsZero() {
 			path, inode := strings.TrimSuffix(l.path, "/")+"/"+n.Name, a.inodes[n.Name]

@@ -60,7 +60,7 @@ func (s *surveyor) entry(dir *source.Dir, name, full string, st *source.Stat) {
 	}
 }
 
-// folder counts what is below an open folder, by the rules of walker.
+// folder counts what is below an open folder, by the rules of lister.
 func (s *surveyor) folder(dir *source.Dir, path string) {
 	names, err := dir.List()
 	if err != nil || dir.FileSystem().Pseudo {

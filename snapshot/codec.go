@@ -179,6 +179,12 @@ func CutRecord(s string, limit int) (record, rest string, err error) {
 
 // CutNode reads one node from the start of a tree blob and returns the rest. The node's strings alias s.
 func CutNode(s string, n *Node) (rest string, err error) {
+	n.Content.Elements = nil
+	return cutNode(s, n)
+}
+
+// cutNode is CutNode with room for content elements.
+func cutNode(s string, n *Node) (rest string, err error) {
 	record, rest, err := CutRecord(s, NodeSizeMax)
 	if err != nil {
 		return "", fmt.Errorf("node: %w", err)
@@ -187,7 +193,7 @@ func CutNode(s string, n *Node) (rest string, err error) {
 }
 
 func decodeNode(record string, n *Node) error {
-	*n = Node{Xattrs: n.Xattrs[:0:0], Content: Content{}}
+	*n = Node{Content: Content{Elements: n.Content.Elements[:0]}}
 	r := tlv.NewReader(record)
 	for r.Next() {
 		switch r.Tag() {
@@ -317,7 +323,9 @@ func readElements(r *tlv.Reader, c *Content) {
 		r.Fail(errElement)
 		return
 	}
-	c.Elements = make([]Element, 0, len(s)/(len(blob.ID{})+1)+1)
+	if size := len(s)/(len(blob.ID{})+1) + 1; cap(c.Elements) < size {
+		c.Elements = make([]Element, 0, size)
+	}
 	for s != "" {
 		e, rest, err := CutElement(s)
 		if err != nil {

@@ -86,8 +86,13 @@ type Cursor struct {
 	last   string
 	begun  bool
 	record string
+	reuse  bool
 	err    error
 }
+
+// Reuse lets Next use the room for content elements again that the node has which it is given. Who keeps such a node for longer than until
+// the next one must copy them.
+func (c *Cursor) Reuse() { c.reuse = true }
 
 // NewCursor returns a cursor before the first node of a folder's content. Close must be called.
 func NewCursor(ctx context.Context, l Loader, c Content) *Cursor {
@@ -134,7 +139,10 @@ func (c *Cursor) Next(n *Node) bool {
 		}
 		c.rest = string(data)
 	}
-	rest, err := CutNode(c.rest, n)
+	if !c.reuse {
+		n.Content.Elements = nil
+	}
+	rest, err := cutNode(c.rest, n)
 	if err == nil && c.begun && n.Name <= c.last {
 		err = fmt.Errorf("folder entry %q comes after %q", n.Name, c.last)
 	}

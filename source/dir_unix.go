@@ -17,6 +17,8 @@ type Dir struct {
 	fd   int
 	path string // for messages and for what has no call relative to a descriptor
 	refs atomic.Int32
+
+	listed bool // by List on Linux, which leaves the descriptor at its end
 }
 
 const openDir = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC | unix.O_NONBLOCK

@@ -316,6 +316,9 @@ func (h *Holder) Around(path string) *Region {
 // Skip reports whether a path is what a provider put there to do its work.
 func (h *Holder) Skip(path string) bool { return h != nil && h.skip[path] }
 
+// Skips reports whether there are paths for Skip.
+func (h *Holder) Skips() bool { return h != nil && len(h.skip) > 0 }
+
 // Open opens the folder that the user calls path where the region is read.
 func (r *Region) Open(path string) (*Dir, error) {
 	if r == nil {

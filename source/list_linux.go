@@ -17,9 +17,12 @@ var direntBuffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); retu
 func (d *Dir) List() ([]string, error) {
 	buf := direntBuffers.Get().(*[]byte)
 	defer direntBuffers.Put(buf)
-	if _, err := unix.Seek(d.fd, 0, 0); err != nil {
-		return nil, &fs.PathError{Op: "list", Path: d.path, Err: err}
+	if d.listed {
+		if _, err := unix.Seek(d.fd, 0, 0); err != nil {
+			return nil, &fs.PathError{Op: "list", Path: d.path, Err: err}
+		}
 	}
+	d.listed = true
 	var names []string
 	for {
 		n, err := retry(func() (int, error) { return unix.Getdents(d.fd, *buf) })
