@@ -2,9 +2,10 @@ package simulate
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 type client struct {
 	world   *world
 	number  int
-	rng     *rand.Rand
+	rng     *mathrand.Rand
 	turn    chan verdict
 	pending *request // what it waits for; nil when it is done
 	life    *life
@@ -75,14 +76,14 @@ func (c *client) program(ctx context.Context, r *repo.Repo) error {
 
 // session makes a session of this life.
 func (c *client) session(purpose repo.Purpose) repo.Session {
-	s := repo.NewSession(purpose, fmt.Sprintf("host-%d", c.number), "user", "simulate")
-	s.Started = c.now()
+	s := repo.Session{Purpose: purpose, Host: fmt.Sprintf("host-%d", c.number), Program: "simulate", Started: c.now()}
+	rand.Read(s.ID[:])
 	c.world.owners[s.ID] = c.life
 	return s
 }
 
 // packSize is where packs are full, in bytes.
-const packSize = 256 << 10
+const packSize = 16 << 10
 
 // texts are what files hold: few, so that clients share them.
 const texts = 14
@@ -123,7 +124,7 @@ func (c *client) backup(ctx context.Context, r *repo.Repo) error {
 		if err != nil {
 			return err
 		}
-		c.world.oracle.confirmed(ctx, name, s)
+		c.world.oracle.confirmed(name, s)
 		c.world.report.Backups++
 		c.saved = name
 		for _, name := range replaced {
