@@ -61,13 +61,17 @@ func (c *client) run(ctx context.Context) {
 func (c *client) now() time.Time { return c.world.now.Add(c.skew) }
 
 func (c *client) program(ctx context.Context, r *repo.Repo) error {
-	switch n := c.rng.IntN(20); {
+	switch n := c.rng.IntN(24); {
 	case n < 10:
 		return c.backup(ctx, r)
 	case n < 15:
 		return c.prune(ctx, r)
 	case n < 19:
 		return c.forget(ctx, r)
+	case n < 21:
+		return c.check(ctx, r)
+	case n < 23:
+		return c.copy(ctx, r)
 	case c.world.options.Quiet:
 		return nil
 	}
@@ -161,14 +165,9 @@ type cutter struct{}
 func (cutter) Cut(p []byte) int { return len(p) }
 
 func (s *saving) session(ctx context.Context, r *repo.Repo) (blob.Name, error) {
-	c := s.client
-	var err error
-	s.writer, err = r.NewWriter(ctx, repo.WriterOptions{Session: c.session(repo.PurposeBackup), Compression: pack.Off, Inline: true,
-		PackSize: packSize})
-	if err != nil {
+	if err := s.begin(ctx, r, repo.PurposeBackup); err != nil {
 		return blob.Name{}, err
 	}
-	s.lane = s.writer.Lane()
 	name, err := s.save(ctx)
 	if err != nil && !errors.Is(err, repo.ErrEvicted) {
 		return name, errors.Join(err, s.writer.Abort(ctx))

@@ -130,6 +130,12 @@ func (o *oracle) confirmed(name blob.Name, s *saving) {
 	o.check("a backup reported success")
 }
 
+// stands reports whether a snapshot was confirmed, and nobody is about to remove it.
+func (o *oracle) stands(name blob.Name) bool {
+	_, ok := o.promised[name]
+	return ok
+}
+
 // forgotten is told that somebody is about to remove a snapshot.
 func (o *oracle) forgotten(name blob.Name) {
 	delete(o.promised, name)

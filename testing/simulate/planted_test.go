@@ -80,7 +80,7 @@ func TestPlanted(t *testing.T) {
 		t.Skip("short: each bug takes a compiler's run")
 	}
 	if os.Getenv("TARN_SEED") != "" {
-		t.Skip("one seed")
+		t.Skip("a part of the seeds")
 	}
 	_, n := seeds(t)
 	n = min(n, seedsUsual) // also in a soak

@@ -54,8 +54,9 @@ type verdict struct {
 
 // life is one run of a client's program: what it knows of the storage. It dies in a crash, and all that is begun later fails.
 type life struct {
-	client *client
-	dead   bool
+	client   *client
+	dead     bool
+	hindered bool // something failed that it asked for
 }
 
 // ask waits for a turn.
@@ -65,8 +66,9 @@ func (l *life) ask(r request) verdict {
 	}
 	l.client.world.events <- event{l.client, &r}
 	v := <-l.client.turn
+	l.hindered = l.hindered || errors.Is(v.err, errIO)
 	if v.crash {
-		l.dead = true
+		l.dead, l.hindered = true, true
 		v.err = errCrashed
 	}
 	return v

@@ -24,10 +24,24 @@ type Options struct {
 
 // Report is what happened in a run.
 type Report struct {
-	Steps, Backups, Prunes, Forgets, Evictions int // operations, and programs that ended well
-	Crashes, Faults, Late, Cuts                int
-	PacksRemoved, Rescued                      int
-	Trace                                      uint64 // a hash of all operations in their order
+	Steps                              int // operations
+	Backups, Copies                    int // that ended well, as the next ones
+	Prunes, Forgets, Checks, Evictions int
+	Crashes, Faults, Late, Cuts        int
+	PacksRemoved, Rescued              int
+	Trace                              uint64 // a hash of all operations in their order
+}
+
+// Add adds up what happened in several runs.
+func (r *Report) Add(o Report) {
+	for _, c := range []struct {
+		sum *int
+		n   int
+	}{{&r.Steps, o.Steps}, {&r.Backups, o.Backups}, {&r.Copies, o.Copies}, {&r.Prunes, o.Prunes}, {&r.Forgets, o.Forgets}, {&r.Checks, o.Checks},
+		{&r.Evictions, o.Evictions}, {&r.Crashes, o.Crashes}, {&r.Faults, o.Faults}, {&r.Late, o.Late}, {&r.Cuts, o.Cuts},
+		{&r.PacksRemoved, o.PacksRemoved}, {&r.Rescued, o.Rescued}} {
+		*c.sum += c.n
+	}
 }
 
 // stepsMax is where a run is given up: it does not end.
