@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 
 	"github.com/tarn-backup/tarn/repo/storage"
@@ -35,6 +36,17 @@ type request struct {
 	name   string // or the prefix of a list
 	off, n int64  // of a get
 	data   []byte
+}
+
+// delicate reports whether much depends on what others do just before this operation: what came before it was looked at is still true, or not.
+func (r *request) delicate() bool {
+	switch r.method {
+	case put:
+		return strings.HasPrefix(r.name, "snapshots/") || strings.HasPrefix(r.name, "trash/")
+	case remove:
+		return strings.HasPrefix(r.name, "data/")
+	}
+	return false
 }
 
 // object is what a list says of one.

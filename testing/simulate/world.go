@@ -163,7 +163,11 @@ func (w *world) step(ctx context.Context) bool {
 		w.takeEffect(ctx, w.rng.IntN(len(w.late)))
 	}
 	c := ready[w.rng.IntN(len(ready))]
-	if w.chance(40) {
+	sleepy := 40
+	if c.pending.delicate() {
+		sleepy = 5
+	}
+	if w.chance(sleepy) {
 		c.asleep = 1 + w.rng.IntN(300)
 		return true
 	}
