@@ -75,7 +75,7 @@ var edges = map[string]map[string]string{
 	"testing/simulate": {
 		"blob": "promises are about blobs", "forget": "a client forgets", "index": "the oracle reads indexes", "repo": "clients write",
 		"repo/check": "the last word", "repo/pack": "the oracle reads packs", "repo/prune": "clients prune", "repo/storage": "stands between",
-		"repo/storage/crash": "the disk", "snapshot": "clients make trees"},
+		"repo/storage/crash": "the disk", "rewrite": "a client copies", "snapshot": "clients make trees"},
 	"testing/torture":             {},
 	"testing/hostile":             {},
 	"testing/torture/cmd/torture": {"testing/torture": "the tree as a program"},

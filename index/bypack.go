@@ -3,6 +3,8 @@ package index
 import (
 	"cmp"
 	"slices"
+
+	"github.com/tarn-backup/tarn/blob"
 )
 
 // byPack sorts rows by their packs: a first pass counts, a second one enters each row's position where its pack's run
@@ -26,13 +28,17 @@ func byPack(packs int, each func(func(position uint32, r *row))) (starts, positi
 
 // inPackOrder sorts the rows of one pack as they lie in it.
 func inPackOrder(rows []Row) {
+	at := func(r *Row) uint64 { return uint64(r.Segment)<<32 | uint64(r.Offset) }
 	slices.SortFunc(rows, func(a, b Row) int {
-		return cmp.Or(cmp.Compare(a.Segment, b.Segment), cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Length, b.Length))
+		if c := cmp.Compare(at(&a), at(&b)); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Length, b.Length)
 	})
 }
 
-// blobsByPack gives each live pack of the table with its rows, until yield says no. It returns the memory of the rows for further use.
-func (t *table) blobsByPack(rows []Row, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
+// blobsByPack gives each live pack of the table that is wanted with its rows, until yield says no. It returns the memory of the rows for further use.
+func (t *table) blobsByPack(rows []Row, wanted func(blob.Name) bool, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
 	var shards [256][]row
 	for i := range t.shards { // what is added from here on is not seen; rows never change
 		s := &t.shards[i]
@@ -49,7 +55,7 @@ func (t *table) blobsByPack(rows []Row, yield func(*PackInfo, []Row) bool) ([]Ro
 		}
 	})
 	for n, tp := range packs {
-		if tp.dead.Load() {
+		if tp.dead.Load() || !wanted(tp.Name) {
 			continue
 		}
 		rows = rows[:0]

@@ -105,15 +105,20 @@ func (x *Index) Packs() iter.Seq[*PackInfo] {
 // the next pack's. It is for checks of all that there is: it first sorts the whole index by pack, for which it allocates
 // 4 bytes per blob.
 func (x *Index) Blobs() iter.Seq2[*PackInfo, []Row] {
+	return x.BlobsOf(func(blob.Name) bool { return true })
+}
+
+// BlobsOf is Blobs for some packs only, which saves much of the sorting.
+func (x *Index) BlobsOf(wanted func(pack blob.Name) bool) iter.Seq2[*PackInfo, []Row] {
 	return func(yield func(*PackInfo, []Row) bool) {
 		var rows []Row
 		more := true
 		for _, b := range x.bases {
-			if rows, more = b.blobsByPack(rows, yield); !more {
+			if rows, more = b.blobsByPack(rows, wanted, yield); !more {
 				return
 			}
 		}
-		x.delta.blobsByPack(rows, yield)
+		x.delta.blobsByPack(rows, wanted, yield)
 	}
 }
 

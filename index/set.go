@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/binary"
+	"iter"
 	"sync"
 	"sync/atomic"
 
@@ -45,6 +46,25 @@ func (s *Set) Has(id blob.ID) bool {
 		return false
 	}
 	return h.keys[h.find(&key)] == key
+}
+
+// All goes through the ids in the set, of which the half that it keeps is set. None may be added meanwhile.
+func (s *Set) All() iter.Seq[blob.ID] {
+	return func(yield func(blob.ID) bool) {
+		for i := range s.shards {
+			for _, key := range s.shards[i].keys {
+				if key[0] == 0 {
+					continue
+				}
+				var id blob.ID
+				copy(id[:], key[:])
+				id[0] = byte(i)
+				if !yield(id) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Len is the number of ids in the set.

@@ -36,6 +36,15 @@ func TestSet(t *testing.T) {
 			t.Fatalf("%s is not there", id.Short())
 		}
 	}
+	n := 0
+	for id := range s.All() {
+		if n++; !s.Has(id) {
+			t.Fatalf("goes through %s, which it does not have", id.Short())
+		}
+	}
+	if n != len(ids) {
+		t.Fatalf("goes through %d of %d", n, len(ids))
+	}
 }
 
 // TestSetCollisions has ids that all want the same place.

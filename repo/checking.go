@@ -74,3 +74,8 @@ func (r *Repo) WithStorage(s storage.Storage) (*Repo, error) {
 
 // Fresh returns the same repository with nothing kept of what was read from it so far, so that what is read next is what is stored now.
 func (r *Repo) Fresh() (*Repo, error) { return r.WithStorage(r.storage) }
+
+// Short returns the same repository for simulations: what it stores is as short as its lengths allow, instead of 64 KiB at least.
+func (r *Repo) Short() (*Repo, error) {
+	return newRepo(r.storage, r.keys.Short(), r.config, r.slot, r.far)
+}

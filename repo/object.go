@@ -18,6 +18,9 @@ import (
 // bodyMax is the largest plaintext of an object that is no pack, in bytes: one segment.
 const bodyMax = index.SegmentSizeMax
 
+// bodySmall is up to where compressing a body is not worth the while, in bytes; padding makes it longer anyway.
+const bodySmall = 512
+
 // compressors are for small objects: one is dearer to make than to use.
 var compressors = sync.Pool{New: func() any { return pack.NewCompressor(pack.Default) }}
 
@@ -28,10 +31,14 @@ func sealObject(keys *seal.Keys, kind seal.Kind, body []byte, sizeMin int) []byt
 
 // sealObjectWith seals an object with one segment and a directory that is readable alone.
 func sealObjectWith(keys *seal.Keys, kind seal.Kind, body, directory []byte, sizeMin int) []byte {
-	head := binary.AppendUvarint(nil, uint64(len(body)))
-	c := compressors.Get().(*pack.Compressor)
-	plain := append(head, c.Compress(body)...)
-	compressors.Put(c)
+	plain := binary.AppendUvarint(nil, uint64(len(body)))
+	if len(body) <= max(sizeMin/2, bodySmall) {
+		plain = pack.AppendPlain(plain, body)
+	} else {
+		c := compressors.Get().(*pack.Compressor)
+		plain = append(plain, c.Compress(body)...)
+		compressors.Put(c)
+	}
 	s := keys.NewSealer(kind, nil, plain)
 	s.Append(plain)
 	return s.Finish(directory, sizeMin)

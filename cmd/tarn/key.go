@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -116,18 +117,7 @@ func newKeyAdd(a *app) *cobra.Command {
 				return err
 			}
 			defer r.Close()
-			password, err := a.newPassword(cmd.Context(), flags.secret())
-			if err != nil {
-				return err
-			}
-			slot := a.slot(flags.label)
-			slot.KDF = flags.kdf.kdf()
-			name, err := r.AddKey(cmd.Context(), slot, password)
-			if err != nil {
-				return err
-			}
-			a.keyChanged("key_added", "added", name)
-			return nil
+			return a.newKey(cmd.Context(), &flags, r.AddKey, "key_added", "added")
 		},
 	}
 	flags.flags(cmd.Flags())
@@ -144,22 +134,26 @@ func newKeyPasswd(a *app) *cobra.Command {
 				return err
 			}
 			defer r.Close()
-			password, err := a.newPassword(cmd.Context(), flags.secret())
-			if err != nil {
-				return err
-			}
-			slot := a.slot(flags.label)
-			slot.KDF = flags.kdf.kdf()
-			name, err := r.ChangePassword(cmd.Context(), slot, password)
-			if err != nil {
-				return err
-			}
-			a.keyChanged("key_changed", "takes the old one's place", name)
-			return nil
+			return a.newKey(cmd.Context(), &flags, r.ChangePassword, "key_changed", "takes the old one's place")
 		},
 	}
 	flags.flags(cmd.Flags())
 	return cmd
+}
+
+// newKey asks for a new password and has store make a key of it.
+func (a *app) newKey(ctx context.Context, flags *keyFlags, store func(context.Context, seal.Slot, []byte) (blob.Name, error), kind, text string) error {
+	password, err := a.newPassword(ctx, flags.secret())
+	if err != nil {
+		return err
+	}
+	slot := a.slot(flags.label)
+	slot.KDF = flags.kdf.kdf()
+	name, err := store(ctx, slot, password)
+	if err == nil {
+		a.keyChanged(kind, text, name)
+	}
+	return err
 }
 
 func (a *app) keyChanged(kind, text string, name blob.Name) {
@@ -226,18 +220,7 @@ backup is running: one that is ends with the old key.`,
 				return withHint(fmt.Errorf("%s would be removed, and nothing was changed", counted(len(slots)-1, "other key")),
 					"\"tarn key list\" lists them; run it again with --yes, and add them again")
 			}
-			password, err := a.newPassword(cmd.Context(), flags.secret())
-			if err != nil {
-				return err
-			}
-			slot := a.slot(flags.label)
-			slot.KDF = flags.kdf.kdf()
-			name, err := r.RotateKey(cmd.Context(), slot, password)
-			if err != nil {
-				return err
-			}
-			a.keyChanged("key_rotated", "opens the repository now, and no other does", name)
-			return nil
+			return a.newKey(cmd.Context(), &flags, r.RotateKey, "key_rotated", "opens the repository now, and no other does")
 		},
 	}
 	flags.flags(cmd.Flags())

@@ -19,6 +19,7 @@ import (
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/check"
 	"github.com/tarn-backup/tarn/repo/pack"
+	"github.com/tarn-backup/tarn/repo/parity"
 	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/repo/storage/memory"
@@ -208,8 +209,28 @@ func hashed(t testing.TB, s storage.Storage, folder string, data []byte) string 
 // attributes, scan records.
 func small(t testing.TB, snapshots int) (*memory.Store, []blob.Name) {
 	s := memory.New()
-	r := create(t, s)
-	var names []blob.Name
+	return s, fill(t, create(t, s), s, snapshots)
+}
+
+// guarded is the same without padding, so that there are few bytes to damage, and with parity of all packs.
+func guarded(t testing.TB, snapshots int) *memory.Store {
+	s := memory.New()
+	r, err := create(t, s).Short()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ratio := parity.Ratio{Width: 3, Shards: 1}
+	if err := r.SetParityPolicy(context.Background(), repo.Policy{Data: ratio, Meta: ratio}); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, r, s, snapshots)
+	if len(names(objects(t, s), "parity/")) == 0 {
+		t.Fatal("there is no parity")
+	}
+	return s
+}
+
+func fill(t testing.TB, r *repo.Repo, s *memory.Store, snapshots int) (names []blob.Name) {
 	for i := range snapshots {
 		b := begin(t, r)
 		var long, zeros []string
@@ -244,7 +265,7 @@ func small(t testing.TB, snapshots int) (*memory.Store, []blob.Name) {
 	if _, err := r.NewWriter(context.Background(), repo.WriterOptions{Session: repo.NewSession(repo.PurposeBackup, "host", "user", "test")}); err != nil {
 		t.Fatal(err)
 	}
-	return s, names
+	return names
 }
 
 // objects returns all that is in a store.

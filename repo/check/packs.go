@@ -33,6 +33,10 @@ func (c *checker) packs(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.workers)
 	start := func(j job) {
+		if c.workers == 1 { // one request after the other, for simulations
+			c.pack(ctx, j)
+			return
+		}
 		g.Go(func() error {
 			c.pack(ctx, j)
 			return ctx.Err()
@@ -54,14 +58,14 @@ func (c *checker) packs(ctx context.Context) error {
 			}
 		}
 	}
-	for name, size := range c.view.Packs {
+	for _, name := range inOrder(c.view.Packs) {
 		if !seen[name] {
-			start(job{name: name, size: size})
+			start(job{name: name, size: c.view.Packs[name]})
 		}
 	}
-	for name, size := range c.listed.packs {
+	for _, name := range inOrder(c.listed.packs) {
 		if c.view.Trashed[name] && c.options.ReadData {
-			start(job{name: name, size: size, trashed: true})
+			start(job{name: name, size: c.listed.packs[name], trashed: true})
 		}
 	}
 	if n := len(c.view.Unindexed); n > 0 && len(bad) == 0 {
@@ -81,6 +85,11 @@ func (c *checker) packs(ctx context.Context) error {
 	return g.Wait()
 }
 
+// inOrder returns the names in a map in their order, so that equal checks take equal ways.
+func inOrder[V any](m map[blob.Name]V) []blob.Name {
+	return slices.SortedFunc(maps.Keys(m), func(a, b blob.Name) int { return bytes.Compare(a[:], b[:]) })
+}
+
 // indexNames are the index objects that were listed, and those that the view found besides.
 func (c *checker) indexNames() []blob.Name {
 	names := map[blob.Name]bool{}
@@ -90,7 +99,7 @@ func (c *checker) indexNames() []blob.Name {
 	for n := range c.view.Objects {
 		names[n] = true
 	}
-	return slices.Collect(maps.Keys(names))
+	return inOrder(names)
 }
 
 // indexObject reads an index object and reports what is wrong with it.

@@ -81,9 +81,12 @@ func (c *Compressor) Compress(plain []byte) []byte {
 			return c.buf
 		}
 	}
-	c.buf = append(append(c.buf[:0], codecPlain), plain...)
+	c.buf = AppendPlain(c.buf[:0], plain)
 	return c.buf
 }
+
+// AppendPlain appends a segment's body that is not compressed.
+func AppendPlain(dst, plain []byte) []byte { return append(append(dst, codecPlain), plain...) }
 
 // A Decompressor opens segments. It serves any number of goroutines if made for them.
 type Decompressor struct {
@@ -152,7 +155,7 @@ func NewProver() *Prover { return &Prover{dec: NewDecompressor(1)} }
 // Prove opens and decompresses a sealed segment in buffers of its own and compares it with what was saved.
 func (p *Prover) Prove(o *seal.Opener, number uint32, sealed, want []byte) error {
 	if cap(p.plain) < len(want) {
-		p.plain = make([]byte, 0, max(windowSize, len(want)+len(want)/4))
+		p.plain = make([]byte, 0, len(want)+len(want)/4)
 	}
 	got, scratch, err := p.dec.Open(o, number, sealed, p.plain, p.scratch, len(want))
 	p.scratch = scratch

@@ -1,13 +1,14 @@
 package parity
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo/seal"
@@ -76,11 +77,66 @@ func (s *Set) Coverage(packs []Pack) *Coverage {
 			c.remove = append(c.remove, name)
 		}
 	}
+	c.order()
+	return c
+}
+
+// joinMin is how many short groups there are at least before they are joined: a pack is read again for it a few times at most.
+const joinMin = 4
+
+// join has the packs of short groups covered anew and those groups removed, if half as many do. Each session leaves a short group, and one of
+// a single pack is a copy of it. Groups that are left by a join that was interrupted go the same way.
+func (s *Set) join(c *Coverage, packs []Pack) {
+	want, full := map[blob.Name]Pack{}, map[blob.Name]bool{}
+	for _, p := range packs {
+		want[p.Name] = p
+	}
+	short := map[Ratio][]*group{}
+	for _, g := range s.groups {
+		ratio, wanted := g.head.ratio, s.sound(g, want)
+		for _, m := range g.head.members {
+			wanted = wanted && want[m.name].Ratio == ratio
+		}
+		switch {
+		case wanted && len(g.head.members) < ratio.Width:
+			short[ratio] = append(short[ratio], g)
+		case wanted:
+			for _, m := range g.head.members {
+				full[m.name] = true
+			}
+		}
+	}
+	for ratio, groups := range short {
+		again := map[blob.Name]bool{}
+		for _, g := range groups {
+			for _, m := range g.head.members {
+				again[m.name] = !full[m.name]
+			}
+		}
+		maps.DeleteFunc(again, func(_ blob.Name, missing bool) bool { return !missing })
+		after := (len(again) + ratio.Width - 1) / ratio.Width
+		if len(groups) < joinMin || 2*after > len(groups) {
+			continue
+		}
+		for name := range again {
+			c.missing = append(c.missing, want[name])
+		}
+		for _, g := range groups {
+			for _, sh := range g.shards {
+				c.remove = append(c.remove, sh.object)
+			}
+		}
+	}
+	c.order()
+}
+
+// order puts what is to be done in an order that depends on nothing else; packs of about one size together waste least.
+func (c *Coverage) order() {
 	slices.SortFunc(c.missing, func(a, b Pack) int {
 		return cmp.Or(cmp.Compare(a.Ratio.Width, b.Ratio.Width), cmp.Compare(a.Ratio.Shards, b.Ratio.Shards), cmp.Compare(a.Size, b.Size),
-			strings.Compare(a.Name.String(), b.Name.String())) // equals together waste least
+			bytes.Compare(a.Name[:], b.Name[:]))
 	})
-	return c
+	slices.Sort(c.remove)
 }
 
 func (s *Set) sound(g *group, want map[blob.Name]Pack) bool {
@@ -96,11 +152,12 @@ func (s *Set) sound(g *group, want map[blob.Name]Pack) bool {
 	return true
 }
 
-// Cover makes parity for the packs that lack it, and then removes groups that are not sound any more. A pack whose bytes are not what its name
+// Cover makes parity for the packs that lack it, joins short groups if there are many, and then removes groups that are not sound any more or were joined. A pack whose bytes are not what its name
 // says gets none; if it is in an unsound group, that group stays, since it may be what is needed to mend it. progress, if not nil,
 // is told of each pack that was read.
 func (s *Set) Cover(ctx context.Context, packs []Pack, progress func(Pack)) (damaged []blob.Name, err error) {
 	c := s.Coverage(packs)
+	s.join(c, packs)
 	var e *Encoder
 	var ratio Ratio
 	for _, p := range c.missing {

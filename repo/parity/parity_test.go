@@ -197,6 +197,54 @@ func TestEveryFlipAndCut(t *testing.T) {
 	t.Logf("%d damages", cases)
 }
 
+// TestJoin expects that what many sessions leave is put together, with less parity and no less protection, also if that was interrupted before.
+func TestJoin(t *testing.T) {
+	ratio := parity.Ratio{Width: 5, Shards: 1}
+	s := memory.New()
+	var list []parity.Pack
+	for i := range 6 {
+		list = append(list, packs(t, s, ratio, 70_000+i)...) // a session, and so a group, for each
+	}
+	before := objectsIn(t, s, "parity/")
+	if _, err := load(t, s).Cover(t.Context(), list, nil); err != nil {
+		t.Fatal(err)
+	}
+	sound := func(groups int) {
+		t.Helper()
+		set := load(t, s)
+		if c := set.Coverage(list); c.Covered != len(list) || c.Groups != groups || c.Damaged() {
+			t.Errorf("%+v, want %d groups", c, groups)
+		}
+		for _, p := range list {
+			want := get(t, s, path(p.Name))
+			if got, err := set.Rebuild(t.Context(), p.Name); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("pack of %d bytes: %v", p.Size, err)
+			}
+		}
+	}
+	sound(2)
+	after := names(t, s, "parity/")
+	if _, err := load(t, s).Cover(t.Context(), list, nil); err != nil || !slices.Equal(names(t, s, "parity/"), after) {
+		t.Errorf("the next time %v, then %v; %v", after, names(t, s, "parity/"), err)
+	}
+	for name, data := range before { // as if it had been killed before it removed them
+		put(t, s, name, data)
+	}
+	if _, err := load(t, s).Cover(t.Context(), list, nil); err != nil {
+		t.Fatal(err)
+	}
+	sound(2)
+}
+
+func objectsIn(t testing.TB, s storage.Storage, folder string) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	for _, name := range names(t, s, folder) {
+		all[name] = get(t, s, name)
+	}
+	return all
+}
+
 // TestCover has packs come and go.
 func TestCover(t *testing.T) {
 	ratio := parity.Ratio{Width: 3, Shards: 2}

@@ -167,13 +167,15 @@ func decodeHead(data []byte) (*head, error) {
 
 // sealShard makes the object of one shard.
 func sealShard(keys *seal.Keys, h *head, data []byte) []byte {
-	s := keys.NewSealer(seal.Parity, make([]byte, 0, len(data)+len(data)/1000+1<<20), data[:min(len(data), blockSize)])
+	directory := h.encode()
+	size := seal.HeaderSize + len(data) + (len(data)/blockSize+3)*seal.TagSize + len(directory) + seal.FooterSize
+	s := keys.NewSealer(seal.Parity, make([]byte, 0, seal.Padme(size)), data[:min(len(data), blockSize)])
 	for rest := data; len(rest) > 0; {
 		n := min(len(rest), blockSize)
 		s.Append(rest[:n])
 		rest = rest[n:]
 	}
-	return s.Finish(h.encode(), 0)
+	return s.Finish(directory, 0)
 }
 
 // shard is a shard in storage.

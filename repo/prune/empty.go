@@ -15,6 +15,7 @@ import (
 // secondLook is step P7: a look that is younger than the trash and than the end of all sessions that may not have seen it. What a snapshot needs
 // and is in trash only is stored again, and is durable and in the index when this returns.
 func (p *pruner) secondLook(ctx context.Context) (*repo.View, error) {
+	p.first.Index, p.first.DoomedIndex = index.New(), index.New() // nobody asks them any more, and two of them take twice the memory
 	for try := 1; ; try++ {
 		v, err := p.look(ctx)
 		if errors.Is(err, errMoved) {
@@ -31,6 +32,9 @@ func (p *pruner) secondLook(ctx context.Context) (*repo.View, error) {
 			return v, nil
 		}
 		for _, err = range failed {
+			if repo.IsCorrupt(err) {
+				return nil, fmt.Errorf("%w: what it needs is in trash only, and can't be read there: %w", ErrDamaged, err)
+			}
 			if !errors.Is(err, storage.ErrNotExist) || try == looksMax {
 				return nil, fmt.Errorf("a snapshot needs what is in trash only: %w", err)
 			}

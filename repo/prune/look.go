@@ -177,24 +177,15 @@ func (p *pruner) firstLook(ctx context.Context) (map[blob.Session]bool, error) {
 	return busy, nil
 }
 
-// stillThere reports errMoved if a blob that is needed, and was in the first look's view, is not in v.
+// stillThere reports errMoved if something that is needed, and was found before, is not in v.
 func (p *pruner) stillThere(v *repo.View) error {
-	for info, rows := range p.first.Index.Blobs() {
-		if _, ok := v.Index.Pack(info.Name); ok {
-			continue
+	for id := range p.marker.live.All() {
+		_, ok := v.Index.Lookup(id)
+		if !ok {
+			_, ok = v.DoomedIndex.Lookup(id)
 		}
-		for i := range rows {
-			id := idOf(&rows[i])
-			if !p.marker.live.Has(id) {
-				continue
-			}
-			_, ok := v.Index.Lookup(id)
-			if !ok {
-				_, ok = v.DoomedIndex.Lookup(id)
-			}
-			if !ok {
-				return fmt.Errorf("%s %s...: %w", rows[i].Kind, id.Short(), errMoved)
-			}
+		if !ok {
+			return fmt.Errorf("blob %s...: %w", id.Short(), errMoved)
 		}
 	}
 	return nil

@@ -27,10 +27,7 @@ type job struct {
 // A pack that can't be read stays, and so is taken out of the plan.
 func (p *pruner) repack(ctx context.Context, pl *plan) error {
 	jobs := func(yield func(job) bool) { // pack by pack, as they lie in the index
-		for info, rows := range p.first.Index.Blobs() {
-			if !pl.repack[info.Name] {
-				continue
-			}
+		for info, rows := range p.first.Index.BlobsOf(func(pack blob.Name) bool { return pl.repack[pack] }) {
 			j := job{info: info}
 			for i := range rows {
 				if id := idOf(&rows[i]); p.marker.live.Has(id) && p.home(pl, id) == info.Name {
@@ -165,10 +162,7 @@ func (p *pruner) lost(ctx context.Context, pl *plan, copied map[blob.Name]bool) 
 	if len(copied) == 0 {
 		return keep
 	}
-	for info, rows := range p.first.Index.Blobs() {
-		if !copied[info.Name] {
-			continue
-		}
+	for info, rows := range p.first.Index.BlobsOf(func(pack blob.Name) bool { return copied[pack] }) {
 		for i := range rows {
 			id := idOf(&rows[i])
 			if !p.marker.live.Has(id) {

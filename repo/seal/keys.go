@@ -54,15 +54,16 @@ type Keys struct {
 	repo    RepoID
 	epochs  []*epoch // ascending; the last one seals
 	chunker [KeySize]byte
-	hashers [blob.Scan + 1]sync.Pool // of *blake3.Hasher, keyed for that kind's IDs
+	hashers [blob.Scan + 1]hasher // keyed for that kind's IDs
+	short   bool                  // objects have no least size
 }
 
 // epoch is one master key and what is derived from it.
 type epoch struct {
 	number uint32
 	master [KeySize]byte
-	kinds  [Parity + 1][KeySize]byte
-	salt   [KeySize]byte
+	kinds  [Parity + 1]hasher
+	salt   hasher
 }
 
 // EpochsMax is how many master keys a repository may have had.
@@ -81,7 +82,7 @@ func NewKeys(repo RepoID, number uint32, master [KeySize]byte) *Keys {
 	for kind := blob.Data; kind <= blob.Scan; kind++ {
 		var key [KeySize]byte
 		blake3.DeriveKey("tarn v1 id "+kind.String(), master[:], key[:])
-		k.hashers[kind].New = func() any { return newKeyed(key[:]) }
+		k.hashers[kind].keep(&key)
 	}
 	return k
 }
@@ -89,9 +90,13 @@ func NewKeys(repo RepoID, number uint32, master [KeySize]byte) *Keys {
 func newEpoch(number uint32, master [KeySize]byte) *epoch {
 	e := &epoch{number: number, master: master}
 	for kind := Pack; kind <= Parity; kind++ {
-		blake3.DeriveKey("tarn v1 "+kind.String(), master[:], e.kinds[kind][:])
+		var key [KeySize]byte
+		blake3.DeriveKey("tarn v1 "+kind.String(), master[:], key[:])
+		e.kinds[kind].keep(&key)
 	}
-	blake3.DeriveKey("tarn v1 salt", master[:], e.salt[:])
+	var key [KeySize]byte
+	blake3.DeriveKey("tarn v1 salt", master[:], key[:])
+	e.salt.keep(&key)
 	return e
 }
 
@@ -107,7 +112,15 @@ func (k *Keys) Rotate(master [KeySize]byte) (*Keys, error) {
 func (k *Keys) with(e *epoch) *Keys {
 	next := NewKeys(k.repo, k.epochs[0].number, k.epochs[0].master)
 	next.epochs = append(append([]*epoch{}, k.epochs...), e)
+	next.short = k.short
 	return next
+}
+
+// Short returns the same keys for simulations, where padding is most of the work: what they seal has a Padmé length, and no least one.
+func (k *Keys) Short() *Keys {
+	short := NewKeys(k.repo, k.epochs[0].number, k.epochs[0].master)
+	short.epochs, short.short = k.epochs, true
+	return short
 }
 
 // newest is the epoch that seals.
@@ -134,28 +147,40 @@ func (k *Keys) Chunker() *[KeySize]byte { return &k.chunker }
 
 // ID returns the ID of a blob: the keyed BLAKE3 of its plaintext, under the key of its kind.
 func (k *Keys) ID(kind blob.Kind, plain []byte) (id blob.ID) {
-	h := k.hashers[kind].Get().(*blake3.Hasher)
-	h.Reset()
+	h := k.hashers[kind].get()
 	h.Write(plain)
 	h.Sum(id[:0])
-	k.hashers[kind].Put(h)
+	k.hashers[kind].put(h)
 	return id
 }
 
-func newKeyed(key []byte) *blake3.Hasher {
-	h, err := blake3.NewKeyed(key)
-	if err != nil {
-		panic(err) // the key's size is wrong: a bug
+// hasher is a keyed BLAKE3 for many goroutines. One of the library's takes 10 KiB, so they are used again.
+type hasher struct{ pool sync.Pool }
+
+func (p *hasher) keep(key *[KeySize]byte) {
+	p.pool.New = func() any {
+		h, err := blake3.NewKeyed(key[:])
+		if err != nil {
+			panic(err) // the key's size is wrong: a bug
+		}
+		return h
 	}
-	return h
+}
+
+func (p *hasher) get() *blake3.Hasher { return p.pool.Get().(*blake3.Hasher) }
+
+func (p *hasher) put(h *blake3.Hasher) {
+	h.Reset()
+	p.pool.Put(h)
 }
 
 // objectKey derives an object's cipher and commitment from its salt.
 func (e *epoch) objectKey(kind Kind, salt *[SaltSize]byte) (aead cipher.AEAD, commitment [CommitmentSize]byte) {
-	h := newKeyed(e.kinds[kind][:])
+	h := e.kinds[kind].get()
 	h.Write(salt[:])
 	var out [KeySize + CommitmentSize]byte
 	h.Digest().Read(out[:])
+	e.kinds[kind].put(h)
 	copy(commitment[:], out[KeySize:])
 	return newGCM(out[:KeySize]), commitment
 }

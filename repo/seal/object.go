@@ -84,9 +84,10 @@ func (c *cipherOf) open(dst []byte, number uint32, sealed []byte) ([]byte, error
 // A Sealer makes one object, in memory. It serves one goroutine at a time.
 type Sealer struct {
 	cipherOf
-	salt [SaltSize]byte
-	buf  []byte
-	next uint32
+	salt  [SaltSize]byte
+	buf   []byte
+	next  uint32
+	short bool // there is no least size
 }
 
 // NewSealer begins an object in buf, which it takes over. first is the plaintext of the first segment, which the salt depends on.
@@ -98,11 +99,12 @@ func (k *Keys) NewSealer(kind Kind, buf, first []byte) *Sealer {
 
 func (k *Keys) newSealer(kind Kind, buf, first []byte, random [32]byte) *Sealer {
 	e := k.newest()
-	h := newKeyed(e.salt[:])
+	h := e.salt.get()
 	h.Write(random[:])
 	h.Write(first)
-	s := new(Sealer)
+	s := &Sealer{short: k.short}
 	h.Sum(s.salt[:0])
+	e.salt.put(h)
 	aead, commitment := e.objectKey(kind, &s.salt)
 	s.cipherOf = newCipher(k, kind, e.number, aead)
 	s.buf = append(buf[:0], s.aad[:8]...)
@@ -140,6 +142,9 @@ func (s *Sealer) Finish(directory []byte, sizeMin int) []byte {
 	s.buf = s.seal(s.buf, numDirectory, directory)
 	stored := len(s.buf) - offset
 	size := len(s.buf) + TagSize + FooterSize
+	if s.short {
+		sizeMin = 0
+	}
 	pad := Padme(max(size, sizeMin)) - size
 	s.buf = s.seal(s.buf, numPadding, make([]byte, pad))
 	var footer [footerPlain]byte

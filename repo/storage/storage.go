@@ -54,8 +54,12 @@ func ReadAll(ctx context.Context, s Storage, name string, limit int64) ([]byte, 
 		return nil, err
 	}
 	defer r.Close()
+	size := int64(usualSize)
+	if known, ok := r.(interface{ Len() int }); ok { // of a storage in memory
+		size = int64(known.Len())
+	}
 	var buf bytes.Buffer
-	buf.Grow(int(min(max(limit, 0), usualSize)) + bytes.MinRead)
+	buf.Grow(int(min(max(limit, 0), size)) + bytes.MinRead)
 	_, err = buf.ReadFrom(io.LimitReader(r, min(limit, math.MaxInt64-1)+1)) // one more, to tell full from too large
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)

@@ -2,9 +2,10 @@ package simulate
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 type client struct {
 	world   *world
 	number  int
-	rng     *rand.Rand
+	rng     *mathrand.Rand
 	turn    chan verdict
 	pending *request // what it waits for; nil when it is done
 	life    *life
@@ -60,13 +61,17 @@ func (c *client) run(ctx context.Context) {
 func (c *client) now() time.Time { return c.world.now.Add(c.skew) }
 
 func (c *client) program(ctx context.Context, r *repo.Repo) error {
-	switch n := c.rng.IntN(20); {
+	switch n := c.rng.IntN(24); {
 	case n < 10:
 		return c.backup(ctx, r)
 	case n < 15:
 		return c.prune(ctx, r)
 	case n < 19:
 		return c.forget(ctx, r)
+	case n < 21:
+		return c.check(ctx, r)
+	case n < 23:
+		return c.copy(ctx, r)
 	case c.world.options.Quiet:
 		return nil
 	}
@@ -75,14 +80,14 @@ func (c *client) program(ctx context.Context, r *repo.Repo) error {
 
 // session makes a session of this life.
 func (c *client) session(purpose repo.Purpose) repo.Session {
-	s := repo.NewSession(purpose, fmt.Sprintf("host-%d", c.number), "user", "simulate")
-	s.Started = c.now()
+	s := repo.Session{Purpose: purpose, Host: fmt.Sprintf("host-%d", c.number), Program: "simulate", Started: c.now()}
+	rand.Read(s.ID[:])
 	c.world.owners[s.ID] = c.life
 	return s
 }
 
 // packSize is where packs are full, in bytes.
-const packSize = 256 << 10
+const packSize = 16 << 10
 
 // texts are what files hold: few, so that clients share them.
 const texts = 14
@@ -123,7 +128,7 @@ func (c *client) backup(ctx context.Context, r *repo.Repo) error {
 		if err != nil {
 			return err
 		}
-		c.world.oracle.confirmed(ctx, name, s)
+		c.world.oracle.confirmed(name, s)
 		c.world.report.Backups++
 		c.saved = name
 		for _, name := range replaced {
@@ -160,14 +165,9 @@ type cutter struct{}
 func (cutter) Cut(p []byte) int { return len(p) }
 
 func (s *saving) session(ctx context.Context, r *repo.Repo) (blob.Name, error) {
-	c := s.client
-	var err error
-	s.writer, err = r.NewWriter(ctx, repo.WriterOptions{Session: c.session(repo.PurposeBackup), Compression: pack.Off, Inline: true,
-		PackSize: packSize})
-	if err != nil {
+	if err := s.begin(ctx, r, repo.PurposeBackup); err != nil {
 		return blob.Name{}, err
 	}
-	s.lane = s.writer.Lane()
 	name, err := s.save(ctx)
 	if err != nil && !errors.Is(err, repo.ErrEvicted) {
 		return name, errors.Join(err, s.writer.Abort(ctx))

@@ -3,6 +3,7 @@ package simulate
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/check"
@@ -34,9 +35,10 @@ func (w *world) quiet(ctx context.Context) error {
 		return err
 	}
 	for range quietPrunes {
+		w.now = w.now.AddDate(10, 0, 0) // nothing is left for being young
 		o := prune.Options{Session: repo.NewSession(repo.PurposePrune, "quiet", "user", "simulate"), Workers: 1, Inline: true, PackSize: packSize,
-			Compression: pack.Off,
-			MaxUnused:   prune.Limit{Bounded: true}, Gone: func(repo.Session) bool { return true }}
+			Compression: pack.Off, Now: func() time.Time { return w.now },
+			MaxUnused: prune.Limit{Bounded: true}, Gone: func(repo.Session) bool { return true }}
 		if _, err := prune.Run(ctx, r, o); err != nil {
 			return fmt.Errorf("a quiet prune: %w", err)
 		}

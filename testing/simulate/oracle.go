@@ -16,14 +16,25 @@ import (
 // oracle knows what is on the disk, and what was promised to whom.
 type oracle struct {
 	world     *world
-	packs     map[blob.Name]map[index.Prefix]bool // what each pack holds that was ever put
-	indexed   map[blob.Name][]blob.Name           // the packs of each index object that was ever put
-	needs     map[string]need                     // by the bytes of a record
-	records   map[blob.Name]need                  // of each snapshot that was ever put
-	there     map[string]bool                     // objects that are stored
+	packs     map[blob.Name]*heldPack // all that were ever put
+	indexed   map[string][]blob.Name  // the packs that each index object names that was ever put
+	needs     map[string]need         // by the bytes of a record
+	records   map[blob.Name]*record   // of each snapshot that was ever put
+	there     map[string]bool         // objects that are stored
+	have      map[index.Prefix]int    // in how many packs that are there and that an index object names each blob is
 	promised  map[blob.Name]map[string]string
 	forgotAll map[blob.Name]bool
 }
+
+// heldPack is a pack.
+type heldPack struct {
+	object string
+	blobs  map[index.Prefix]bool
+	there  bool
+	named  int // by so many index objects that are there
+}
+
+func (p *heldPack) found() bool { return p.there && p.named > 0 }
 
 // need is what a snapshot needs.
 type need struct {
@@ -31,9 +42,73 @@ type need struct {
 	blobs   []blob.ID
 }
 
+// record is a snapshot that was put.
+type record struct {
+	need
+	object, eviction string
+}
+
 func newOracle(w *world) *oracle {
-	return &oracle{world: w, packs: map[blob.Name]map[index.Prefix]bool{}, indexed: map[blob.Name][]blob.Name{}, needs: map[string]need{},
-		records: map[blob.Name]need{}, there: map[string]bool{}, promised: map[blob.Name]map[string]string{}, forgotAll: map[blob.Name]bool{}}
+	return &oracle{world: w, packs: map[blob.Name]*heldPack{}, indexed: map[string][]blob.Name{}, needs: map[string]need{},
+		records: map[blob.Name]*record{}, there: map[string]bool{}, have: map[index.Prefix]int{}, promised: map[blob.Name]map[string]string{},
+		forgotAll: map[blob.Name]bool{}}
+}
+
+// pack returns what is known of a pack, if only from index objects that name it.
+func (o *oracle) pack(name blob.Name) *heldPack {
+	p := o.packs[name]
+	if p == nil {
+		p = &heldPack{object: packPath(name), blobs: map[index.Prefix]bool{}}
+		o.packs[name] = p
+	}
+	return p
+}
+
+// change changes what is known of a pack, and reports whether a blob can't be found any more.
+func (o *oracle) change(p *heldPack, how func()) (lost bool) {
+	before := p.found()
+	how()
+	by := 0
+	switch after := p.found(); {
+	case after && !before:
+		by = 1
+	case before && !after:
+		by = -1
+	}
+	for id := range p.blobs {
+		o.have[id] += by
+		lost = lost || by < 0 && o.have[id] == 0
+	}
+	return lost
+}
+
+// setThere notes that an object is stored or not, and reports whether a blob can't be found any more.
+func (o *oracle) setThere(object string, there bool) (lost bool) {
+	if o.there[object] == there {
+		return false
+	}
+	if o.there[object] = there; !there {
+		delete(o.there, object)
+	}
+	switch folder, base := split(object); folder {
+	case "data":
+		if name, err := blob.ParseName(base); err == nil {
+			p := o.pack(name)
+			return o.change(p, func() { p.there = there })
+		}
+	case "index":
+		for _, name := range o.indexed[object] {
+			p := o.pack(name)
+			lost = o.change(p, func() {
+				if there {
+					p.named++
+				} else {
+					p.named--
+				}
+			}) || lost
+		}
+	}
+	return lost
 }
 
 // announce is told what a record needs before it is stored.
@@ -47,12 +122,18 @@ func (o *oracle) announce(record []byte, blobs []blob.ID) {
 }
 
 // confirmed is told that a backup reported success.
-func (o *oracle) confirmed(ctx context.Context, name blob.Name, s *saving) {
+func (o *oracle) confirmed(name blob.Name, s *saving) {
 	if o.forgotAll[name] { // somebody forgot it in the moment between
 		return
 	}
 	o.promised[name] = s.files
-	o.check(ctx, "a backup reported success")
+	o.check("a backup reported success")
+}
+
+// stands reports whether a snapshot was confirmed, and nobody is about to remove it.
+func (o *oracle) stands(name blob.Name) bool {
+	_, ok := o.promised[name]
+	return ok
 }
 
 // forgotten is told that somebody is about to remove a snapshot.
@@ -62,8 +143,7 @@ func (o *oracle) forgotten(name blob.Name) {
 }
 
 // put is told of an object that was put.
-func (o *oracle) put(ctx context.Context, object string, data []byte) {
-	o.there[object] = true
+func (o *oracle) put(object string, data []byte) {
 	folder, base := split(object)
 	name, err := blob.ParseName(base)
 	switch folder {
@@ -76,9 +156,9 @@ func (o *oracle) put(ctx context.Context, object string, data []byte) {
 			})
 		}
 		if err == nil {
-			o.packs[name] = map[index.Prefix]bool{}
+			held := o.pack(name)
 			for i := range p.Blobs {
-				o.packs[name][p.Blobs[i].Prefix] = true
+				held.blobs[p.Blobs[i].Prefix] = true
 			}
 		}
 	case "index":
@@ -86,15 +166,17 @@ func (o *oracle) put(ctx context.Context, object string, data []byte) {
 		if _, list, err = o.world.repo.OpenObject(object, data); err == nil {
 			var packs []index.Listed
 			packs, err = index.DecodeList(string(list))
+			names := make([]blob.Name, len(packs))
 			for i := range packs {
-				o.indexed[name] = append(o.indexed[name], packs[i].Name)
+				names[i] = packs[i].Name
 			}
+			o.indexed[object] = names
 		}
 	case "snapshots":
 		var body []byte
 		if body, _, err = o.world.repo.OpenObject(object, data); err == nil {
-			o.records[name] = o.needs[string(body)]
-			o.check(ctx, "a snapshot was stored")
+			n := o.needs[string(body)]
+			o.records[name] = &record{n, object, "evictions/" + n.session.String()}
 		}
 	case "evictions":
 		o.world.trouble, err = true, nil
@@ -104,23 +186,31 @@ func (o *oracle) put(ctx context.Context, object string, data []byte) {
 	if err != nil {
 		o.world.fail("%s was stored: %w", object, err)
 	}
+	o.setThere(object, true)
+	if folder == "snapshots" {
+		o.check("a snapshot was stored")
+	}
 }
 
 // remove is told of an object that was removed.
-func (o *oracle) remove(ctx context.Context, object string) {
-	delete(o.there, object)
-	if folder, _ := split(object); folder == "data" || folder == "index" {
-		o.check(ctx, "an object of "+folder+"/ was removed")
+func (o *oracle) remove(object string) {
+	if o.setThere(object, false) {
+		o.check(object + " was removed")
 	}
 }
 
 // cut looks at what a power cut left.
 func (o *oracle) cut(ctx context.Context) {
-	o.there = map[string]bool{}
-	for object := range o.world.objects(ctx, o.world.disk) {
-		o.there[object] = true
+	left := o.world.objects(ctx, o.world.disk)
+	for object := range o.there {
+		if _, there := left[object]; !there {
+			o.setThere(object, false)
+		}
 	}
-	o.check(ctx, "the power was cut")
+	for object := range left {
+		o.setThere(object, true)
+	}
+	o.check("the power was cut")
 }
 
 func split(object string) (folder, base string) {
@@ -131,35 +221,19 @@ func split(object string) (folder, base string) {
 func packPath(n blob.Name) string { s := n.String(); return "data/" + s[:2] + "/" + s }
 
 // check looks whether every snapshot that must be whole is.
-func (o *oracle) check(ctx context.Context, when string) {
-	listed := map[blob.Name]bool{}
-	for name, packs := range o.indexed {
-		if o.there["index/"+name.String()] {
-			for _, p := range packs {
-				listed[p] = true
-			}
-		}
-	}
-	have := map[index.Prefix]bool{}
-	for name, blobs := range o.packs {
-		if listed[name] && o.there[packPath(name)] {
-			for id := range blobs {
-				have[id] = true
-			}
-		}
-	}
+func (o *oracle) check(when string) {
 	for name, n := range o.records {
 		_, promised := o.promised[name]
-		stored := o.there["snapshots/"+name.String()]
+		stored := o.there[n.object]
 		if promised && !stored {
 			o.world.fail("%s, and snapshot %s, which was confirmed, is gone", when, name.Short())
 		}
-		if !stored || !promised && o.there["evictions/"+n.session.String()] {
+		if !stored || !promised && o.there[n.eviction] {
 			continue
 		}
 		for _, id := range n.blobs {
-			if !have[index.PrefixOf(id)] {
-				o.world.fail("%s, and snapshot %s (confirmed: %v) lacks %s: %s", when, name.Short(), promised, id.Short(), o.whereabouts(id, listed))
+			if o.have[index.PrefixOf(id)] == 0 {
+				o.world.fail("%s, and snapshot %s (confirmed: %v) lacks %s: %s", when, name.Short(), promised, id.Short(), o.whereabouts(id))
 				return
 			}
 		}
@@ -167,11 +241,11 @@ func (o *oracle) check(ctx context.Context, when string) {
 }
 
 // whereabouts says what became of a blob.
-func (o *oracle) whereabouts(id blob.ID, listed map[blob.Name]bool) string {
+func (o *oracle) whereabouts(id blob.ID) string {
 	var text []string
-	for name, blobs := range o.packs {
-		if blobs[index.PrefixOf(id)] {
-			text = append(text, fmt.Sprintf("pack %s has it (there: %v, in the index: %v)", name.Short(), o.there[packPath(name)], listed[name]))
+	for name, p := range o.packs {
+		if p.blobs[index.PrefixOf(id)] {
+			text = append(text, fmt.Sprintf("pack %s has it (there: %v, in the index: %v)", name.Short(), p.there, p.named > 0))
 		}
 	}
 	if text == nil {
@@ -221,8 +295,8 @@ func (o *oracle) restore(ctx context.Context) error {
 // live is all that stored snapshots need and that is there.
 func (o *oracle) live() map[index.Prefix]bool {
 	live := map[index.Prefix]bool{}
-	for name, n := range o.records {
-		if o.there["snapshots/"+name.String()] {
+	for _, n := range o.records {
+		if o.there[n.object] {
 			for _, id := range n.blobs {
 				live[index.PrefixOf(id)] = true
 			}
@@ -244,19 +318,15 @@ func (o *oracle) garbage() error {
 			if err != nil {
 				return err
 			}
-			for id := range o.packs[name] {
+			for id := range o.pack(name).blobs {
 				if !live[id] || seen[id] {
 					return fmt.Errorf("%s holds %s, which nobody needs or which is stored twice", object, id.Short())
 				}
 				seen[id] = true
 			}
 		case "index":
-			name, err := blob.ParseName(base)
-			if err != nil {
-				return err
-			}
-			for _, p := range o.indexed[name] {
-				if !o.there[packPath(p)] {
+			for _, p := range o.indexed[object] {
+				if !o.pack(p).there {
 					return fmt.Errorf("%s names pack %s, which is gone", object, p.Short())
 				}
 			}

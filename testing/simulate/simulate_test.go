@@ -2,6 +2,7 @@ package simulate_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -22,7 +23,8 @@ import (
 // TestMain lets all goroutines share a processor: one of them runs at a time, and handing over is cheap then.
 func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(1)
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(128 << 20)
 	goleak.VerifyTestMain(m)
 }
 
@@ -40,6 +42,9 @@ func template(t *testing.T) (*repo.Repo, map[string][]byte) {
 	ctx := context.Background()
 	s := memory.New()
 	r, err := repo.Init(ctx, s, []byte("p"), repo.InitOptions{KDF: seal.KDF{MemoryKiB: 8 << 10, Passes: 1, Lanes: 1}, Now: time.Unix(1, 0)})
+	if err == nil {
+		r, err = r.Short()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,64 +59,69 @@ func template(t *testing.T) (*repo.Repo, map[string][]byte) {
 	return r, objects
 }
 
-// seeds are the first seed, and how many there are. TARN_SEED names one; TARN_SEEDS says how many.
+// seeds are the first seed, and how many there are. TARN_SEED says with which to begin, TARN_SEEDS how many to run: one if only the
+// first is given. So a long run can be cut into parts, and gone on with.
 func seeds(t *testing.T) (first, n uint64) {
 	t.Helper()
 	number := func(variable string) (v uint64, ok bool) {
 		v, err := strconv.ParseUint(os.Getenv(variable), 10, 64)
 		return v, err == nil
 	}
-	n = seedsUsual
+	first, n = 1, seedsUsual
 	switch {
 	case testing.Short():
 		n = seedsShort
 	case os.Getenv("TARN_SOAK") != "":
 		n = seedsSoak
 	}
+	if v, ok := number("TARN_SEED"); ok {
+		first, n = v, 1
+	}
 	if v, ok := number("TARN_SEEDS"); ok {
 		n = v
 	}
-	if v, ok := number("TARN_SEED"); ok {
-		return v, 1
-	}
-	return 1, n
+	return first, n
 }
 
 // run runs one seed, with all that is random decided by it.
-func run(t *testing.T, r *repo.Repo, config map[string][]byte, seed uint64, o simulate.Options) (report simulate.Report, err error) {
-	t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-		cryptotest.SetGlobalRandom(t, seed)
-		report, err = simulate.Run(t.Context(), r, config, seed, o)
-	})
-	return report, err
+func run(t *testing.T, r *repo.Repo, config map[string][]byte, seed uint64, o simulate.Options) (simulate.Report, error) {
+	cryptotest.SetGlobalRandom(t, seed)
+	return simulate.Run(t.Context(), r, config, seed, o)
 }
 
-// TestSeeds runs them all.
+// batch is how many seeds are one subtest, after which it is told how far the run has come.
+const batch = 5000
+
+// TestSeeds runs them all, and stops at the first that breaks a promise.
 func TestSeeds(t *testing.T) {
 	r, config := template(t)
 	first, n := seeds(t)
 	var sum simulate.Report
-	for seed := first; seed < first+n; seed++ {
-		o := simulate.Options{Quiet: seed%5 == 0}
-		if n == 1 {
-			o.Log = func(line string) { t.Log(line) }
-		}
-		report, err := run(t, r, config, seed, o)
-		if err != nil {
-			t.Fatalf("%v\nto see it again: TARN_SEED=%d go test ./testing/simulate -run TestSeeds", err, seed)
-		}
-		for _, c := range []struct {
-			sum *int
-			n   int
-		}{{&sum.Steps, report.Steps}, {&sum.Backups, report.Backups}, {&sum.Prunes, report.Prunes}, {&sum.Forgets, report.Forgets},
-			{&sum.Evictions, report.Evictions}, {&sum.Crashes, report.Crashes}, {&sum.Faults, report.Faults}, {&sum.Late, report.Late},
-			{&sum.Cuts, report.Cuts}, {&sum.PacksRemoved, report.PacksRemoved}, {&sum.Rescued, report.Rescued}} {
-			*c.sum += c.n
+	for seed := first; seed < first+n; seed += batch {
+		last := min(seed+batch, first+n) - 1
+		ok := t.Run(fmt.Sprintf("%d-%d", seed, last), func(t *testing.T) {
+			for seed := seed; seed <= last; seed++ {
+				o := simulate.Options{Quiet: seed%5 == 0}
+				if n == 1 {
+					o.Log = func(line string) { t.Log(line) }
+				}
+				report, err := run(t, r, config, seed, o)
+				if err != nil {
+					t.Fatalf("%v\nto see it again: TARN_SEED=%d go test ./testing/simulate -run TestSeeds", err, seed)
+				}
+				sum.Add(report)
+			}
+			t.Logf("%d of %d seeds; so far %d operations, %d crashes, %d power cuts; the next part begins at TARN_SEED=%d",
+				last-first+1, n, sum.Steps, sum.Crashes, sum.Cuts, last+1)
+		})
+		if !ok {
+			return
 		}
 	}
 	sum.Trace = 0
-	t.Logf("%d seeds: %+v", n, sum)
-	if n >= seedsShort && (sum.Rescued == 0 || sum.PacksRemoved == 0 || sum.Crashes == 0 || sum.Cuts == 0 || sum.Late == 0 || sum.Evictions == 0) {
+	t.Logf("seeds %d to %d: %+v", first, first+n-1, sum)
+	if n >= seedsShort && (sum.Rescued == 0 || sum.PacksRemoved == 0 || sum.Crashes == 0 || sum.Cuts == 0 || sum.Late == 0 || sum.Evictions == 0 ||
+		sum.Copies == 0 || sum.Checks == 0) {
 		t.Errorf("something never happens: %+v", sum)
 	}
 }

@@ -1,13 +1,11 @@
 package simulate
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/tarn-backup/tarn/repo/storage"
@@ -36,22 +34,41 @@ func (m method) changes() bool { return m == put || m == remove }
 type request struct {
 	method method
 	name   string // or the prefix of a list
+	off, n int64  // of a get
 	data   []byte
+}
+
+// delicate reports whether much depends on what others do just before this operation: what came before it was looked at is still true, or not.
+func (r *request) delicate() bool {
+	switch r.method {
+	case put:
+		return strings.HasPrefix(r.name, "snapshots/") || strings.HasPrefix(r.name, "trash/")
+	case remove:
+		return strings.HasPrefix(r.name, "data/")
+	}
+	return false
+}
+
+// object is what a list says of one.
+type object struct {
+	name string
+	size int64
 }
 
 // verdict is how an operation ended.
 type verdict struct {
-	err   error
-	crash bool
-	data  []byte
-	sizes map[string]int64
-	pick  uint64 // what decides about objects that were there during a part of a list
+	err    error
+	crash  bool
+	reader io.ReadCloser
+	list   []object // in the order of their names
+	pick   uint64   // what decides about objects that were there during a part of a list
 }
 
 // life is one run of a client's program: what it knows of the storage. It dies in a crash, and all that is begun later fails.
 type life struct {
-	client *client
-	dead   bool
+	client   *client
+	dead     bool
+	hindered bool // something failed that it asked for
 }
 
 // ask waits for a turn.
@@ -61,16 +78,17 @@ func (l *life) ask(r request) verdict {
 	}
 	l.client.world.events <- event{l.client, &r}
 	v := <-l.client.turn
+	l.hindered = l.hindered || errors.Is(v.err, errIO)
 	if v.crash {
-		l.dead = true
+		l.dead, l.hindered = true, true
 		v.err = errCrashed
 	}
 	return v
 }
 
-// Put stores an object.
+// Put stores an object. Its caller waits, so that data is not his before this returns.
 func (l *life) Put(ctx context.Context, name string, data []byte) error {
-	return l.ask(request{method: put, name: name, data: slices.Clone(data)}).err
+	return l.ask(request{method: put, name: name, data: data}).err
 }
 
 // Remove removes an object.
@@ -80,15 +98,8 @@ func (l *life) Remove(ctx context.Context, name string) error {
 
 // Get returns a part of an object.
 func (l *life) Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error) {
-	v := l.ask(request{method: get, name: name})
-	if v.err != nil {
-		return nil, v.err
-	}
-	n, err := storage.Range(int64(len(v.data)), off, n)
-	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", name, err)
-	}
-	return io.NopCloser(bytes.NewReader(v.data[off:][:n])), nil
+	v := l.ask(request{method: get, name: name, off: off, n: n})
+	return v.reader, v.err
 }
 
 // List reports what is there during all of two turns, and a part of the rest.
@@ -101,26 +112,27 @@ func (l *life) List(ctx context.Context, prefix string, fn func(name string, siz
 	if after.err != nil {
 		return after.err
 	}
-	for i, name := range slices.Sorted(maps.Keys(union(before.sizes, after.sizes))) {
-		size, first := before.sizes[name]
-		last, second := after.sizes[name]
-		if second {
-			size = last
+	a, b := before.list, after.list
+	for i := 0; len(a)+len(b) > 0; i++ {
+		var o object
+		always := false
+		switch {
+		case len(a) == 0 || len(b) > 0 && b[0].name < a[0].name:
+			o, b = b[0], b[1:]
+		case len(b) == 0 || a[0].name < b[0].name:
+			o, a = a[0], a[1:]
+		default:
+			o, always = b[0], true
+			a, b = a[1:], b[1:]
 		}
-		if !(first && second) && after.pick>>(i%64)&1 == 0 {
+		if !always && after.pick>>(i%64)&1 == 0 {
 			continue
 		}
-		if err := fn(name, size); err != nil {
+		if err := fn(o.name, o.size); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func union(a, b map[string]int64) map[string]int64 {
-	u := maps.Clone(a)
-	maps.Copy(u, b)
-	return u
 }
 
 var errIO = fmt.Errorf("simulated: %w", syscall.EIO)

@@ -3,7 +3,6 @@ package simulate
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -25,10 +24,24 @@ type Options struct {
 
 // Report is what happened in a run.
 type Report struct {
-	Steps, Backups, Prunes, Forgets, Evictions int // operations, and programs that ended well
-	Crashes, Faults, Late, Cuts                int
-	PacksRemoved, Rescued                      int
-	Trace                                      uint64 // a hash of all operations in their order
+	Steps                              int // operations
+	Backups, Copies                    int // that ended well, as the next ones
+	Prunes, Forgets, Checks, Evictions int
+	Crashes, Faults, Late, Cuts        int
+	PacksRemoved, Rescued              int
+	Trace                              uint64 // a hash of all operations in their order
+}
+
+// Add adds up what happened in several runs.
+func (r *Report) Add(o Report) {
+	for _, c := range []struct {
+		sum *int
+		n   int
+	}{{&r.Steps, o.Steps}, {&r.Backups, o.Backups}, {&r.Copies, o.Copies}, {&r.Prunes, o.Prunes}, {&r.Forgets, o.Forgets}, {&r.Checks, o.Checks},
+		{&r.Evictions, o.Evictions}, {&r.Crashes, o.Crashes}, {&r.Faults, o.Faults}, {&r.Late, o.Late}, {&r.Cuts, o.Cuts},
+		{&r.PacksRemoved, o.PacksRemoved}, {&r.Rescued, o.Rescued}} {
+		*c.sum += c.n
+	}
 }
 
 // stepsMax is where a run is given up: it does not end.
@@ -150,7 +163,11 @@ func (w *world) step(ctx context.Context) bool {
 		w.takeEffect(ctx, w.rng.IntN(len(w.late)))
 	}
 	c := ready[w.rng.IntN(len(ready))]
-	if w.chance(40) {
+	sleepy := 40
+	if c.pending.delicate() {
+		sleepy = 5
+	}
+	if w.chance(sleepy) {
 		c.asleep = 1 + w.rng.IntN(300)
 		return true
 	}
@@ -189,7 +206,7 @@ func (w *world) perform(ctx context.Context, c *client) verdict {
 		case fate == 1:
 			w.apply(ctx, r)
 		case fate == 2 && r.method.changes():
-			w.late = append(w.late, late{r, c.life})
+			w.delay(c, r)
 		}
 		return verdict{crash: true}
 	case fate < 6:
@@ -199,7 +216,7 @@ func (w *world) perform(ctx context.Context, c *client) verdict {
 		case fate == 4:
 			w.apply(ctx, r)
 		case fate == 5 && r.method.changes():
-			w.late = append(w.late, late{r, c.life})
+			w.delay(c, r)
 		}
 		return verdict{err: errIO}
 	case fate == 6:
@@ -214,22 +231,28 @@ func (w *world) apply(ctx context.Context, r *request) verdict {
 	switch r.method {
 	case put:
 		err := w.disk.Put(ctx, r.name, r.data)
-		w.oracle.put(ctx, r.name, r.data)
+		w.oracle.put(r.name, r.data)
 		return verdict{err: err}
 	case remove:
 		err := w.disk.Remove(ctx, r.name)
-		w.oracle.remove(ctx, r.name)
+		w.oracle.remove(r.name)
 		return verdict{err: err}
 	case get:
-		data, err := storage.ReadAll(ctx, w.disk, r.name, 1<<30)
-		return verdict{data: data, err: err}
+		reader, err := w.disk.Get(ctx, r.name, r.off, r.n)
+		return verdict{reader: reader, err: err}
 	}
-	v := verdict{sizes: map[string]int64{}, pick: w.rng.Uint64()}
+	v := verdict{pick: w.rng.Uint64()}
 	v.err = w.disk.List(ctx, r.name, func(name string, size int64) error {
-		v.sizes[name] = size
+		v.list = append(v.list, object{name, size})
 		return nil
 	})
 	return v
+}
+
+// delay keeps an operation for later. What it stores is its sender's buffer, who will use it again.
+func (w *world) delay(c *client, r *request) {
+	r.data = slices.Clone(r.data)
+	w.late = append(w.late, late{r, c.life})
 }
 
 // takeEffect does what somebody asked for who does not wait for it any more.
@@ -288,7 +311,13 @@ func (w *world) trace(c *client, r *request, fate int) {
 		w.options.Log(fmt.Sprintf("%d: client %d: %v %s, fate %d", w.report.Steps, c.number, r.method, r.name, fate))
 	}
 	folder, _, _ := strings.Cut(r.name, "/")
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%d %d %v %s %d %d", w.report.Trace, c.number, r.method, folder, len(r.data), fate)
-	w.report.Trace = h.Sum64()
+	h := w.report.Trace
+	mix := func(v int) { h = (h ^ uint64(v)) * 0x100000001b3 } // FNV-1a, of whole numbers
+	for i := range len(folder) {
+		mix(int(folder[i]))
+	}
+	for _, v := range []int{c.number, int(r.method), len(r.data), fate} {
+		mix(v)
+	}
+	w.report.Trace = h
 }

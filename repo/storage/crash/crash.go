@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -150,7 +149,7 @@ func (s *Store) finish(name string, t *temp) {
 	s.mu.Lock()
 	if s.options.Forget != ForgetFolder {
 		for other, states := range s.names {
-			if path.Dir(other) == path.Dir(name) {
+			if len(states) > 1 && path.Dir(other) == path.Dir(name) {
 				s.names[other] = states[len(states)-1:]
 			}
 		}
@@ -211,27 +210,41 @@ func (s *Store) Get(ctx context.Context, name string, off, n int64) (io.ReadClos
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", name, err)
 	}
-	return io.NopCloser(bytes.NewReader(f.data[off : off+n])), nil
+	return reader{bytes.NewReader(f.data[off : off+n])}, nil
 }
+
+// reader also tells how much is left, so that who reads it all knows how much room that takes.
+type reader struct{ *bytes.Reader }
+
+// Close does nothing.
+func (reader) Close() error { return nil }
 
 // List reports what is visible when it is called, in the order of the names.
 func (s *Store) List(ctx context.Context, prefix string, fn func(name string, size int64) error) error {
 	if err := check(ctx, storage.CheckPrefix(prefix)); err != nil {
 		return fmt.Errorf("list %s: %w", prefix, err)
 	}
-	sizes := map[string]int64{}
+	type object struct {
+		name string
+		size int64
+	}
+	var list []object
 	s.mu.Lock()
 	for name := range s.names {
-		if f := s.nowLocked(name); f != nil && strings.HasPrefix(name, prefix) {
-			sizes[name] = int64(len(f.data))
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		if f := s.nowLocked(name); f != nil {
+			list = append(list, object{name, int64(len(f.data))})
 		}
 	}
 	s.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(sizes)) {
+	slices.SortFunc(list, func(a, b object) int { return strings.Compare(a.name, b.name) })
+	for _, o := range list {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("list %s: %w", prefix, err)
 		}
-		if err := fn(name, sizes[name]); err != nil {
+		if err := fn(o.name, o.size); err != nil {
 			return err
 		}
 	}
