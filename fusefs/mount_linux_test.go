@@ -223,6 +223,28 @@ func TestXattrs(t *testing.T) {
 	}
 }
 
+// TestFlags asks for chattr flags as lsattr does.
+func TestFlags(t *testing.T) {
+	f := newFixture(t)
+	const immutable, noDump = 0x10, 0x40 // linux/fs.h
+	flagged := func(flags uint32) func(*snapshot.Node) { return func(n *snapshot.Node) { n.Flags = flags } }
+	f.save(at(1), file("fixed", "x").with(flagged(immutable|noDump)), file("plain", "y"), folder("dir").with(flagged(noDump)))
+	m := f.mount(fusefs.Options{})
+	for p, want := range map[string]uint32{"snapshots": 0, "snapshots/latest/fixed": immutable | noDump, "snapshots/latest/plain": 0, "snapshots/latest/dir": noDump} {
+		fd, err := unix.Open(m.path(p), unix.O_RDONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS); got != want || err != nil {
+			t.Errorf("%s has flags %#x, %v, want %#x", p, got, err, want)
+		}
+		if _, err := unix.IoctlGetInt(fd, 0x80087601); err != unix.ENOTTY {
+			t.Errorf("FS_IOC_GETVERSION, which is not answered: %v", err)
+		}
+		unix.Close(fd)
+	}
+}
+
 // TestAllowOther reads as another user: modes count then.
 func TestAllowOther(t *testing.T) {
 	f := newFixture(t)
@@ -369,7 +391,22 @@ func TestBigFolder(t *testing.T) {
 			t.Errorf("%s has %d entries", p, got)
 		}
 	}
+	before := f.loadedTrees()
+	m.names(t, "snapshots/latest/big")
+	if got := f.loadedTrees() - before; got != 0 {
+		t.Errorf("a folder that was listed is loaded again: %d blobs", got)
+	}
 	fresh := f.mount(fusefs.Options{}) // nothing is listed yet
+	if _, err := os.Stat(fresh.path("snapshots/latest/big")); err != nil {
+		t.Fatal(err)
+	}
+	before = f.loadedTrees()
+	if _, err := os.Stat(fresh.path(fmt.Sprintf("snapshots/latest/big/entry-%07d", n))); err != nil {
+		t.Error(err)
+	}
+	if got := f.loadedTrees() - before; got == 0 || got > 6 { // by bisection of a dozen
+		t.Errorf("one look-up loaded %d blobs", got)
+	}
 	for _, i := range []int{0, 1, n / 2, n - 1} {
 		if _, err := os.Stat(fresh.path(fmt.Sprintf("snapshots/latest/big/entry-%07d", i*2))); err != nil {
 			t.Error(err)
@@ -399,7 +436,7 @@ func TestHistory(t *testing.T) {
 	f.save(at(1), folder("etc", file("conf.txt", "needle 1"), file("same", "s")), file("was", "file"))
 	f.save(at(2), folder("etc", file("conf.txt", "needle two"), file("same", "s")), folder("was", file("inner", "i")))
 	f.save(at(3), folder("etc", file("conf.txt", "needle two"), file("same", "s"), file("new", "n").with(torn)))
-	m := f.mount(fusefs.Options{})
+	m := f.mount(fusefs.Options{Fresh: atOnce})
 	for p, want := range map[string]string{
 		"history/etc":          "conf.txt new same",
 		"history/etc/conf.txt": "2026-05-01T10-20-30_8B.txt 2026-05-02T10-20-30_10B.txt",
@@ -419,40 +456,48 @@ func TestHistory(t *testing.T) {
 		t.Error(err)
 	}
 	f.save(at(4), folder("etc", file("conf.txt", "needle four")))
-	eventually(t, "a new version appears", func() bool { return strings.Contains(m.names(t, "history/etc/conf.txt"), "2026-05-04") })
-}
-
-// eventually waits until something is so, which the kernel finds out after a second.
-func eventually(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !so(); {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not in %v", what, patience)
-		}
-		time.Sleep(50 * time.Millisecond)
+	if got := m.names(t, "history/etc/conf.txt"); !strings.Contains(got, "2026-05-04") {
+		t.Errorf("the version of a new snapshot is not among %q", got)
 	}
 }
+
+// atOnce lets a mount show at each question what is there then.
+const atOnce = -time.Nanosecond
 
 func TestSnapshotsComeAndGo(t *testing.T) {
 	f := newFixture(t)
-	m := f.mount(fusefs.Options{})
-	if got := m.names(t, "snapshots"); got != "" {
-		t.Errorf("an empty repository shows %q", got)
+	m := f.mount(fusefs.Options{Fresh: atOnce})
+	shows := func(when, want string) {
+		t.Helper()
+		if got := m.names(t, "snapshots"); got != want {
+			t.Errorf("%s it shows %q, want %q", when, got, want)
+		}
 	}
+	shows("empty,", "")
 	first := f.save(at(1), file("a", "one"))
-	eventually(t, "the first snapshot appears", func() bool { return m.names(t, "snapshots") == "2026-05-01T10-20-30 latest" })
+	shows("after a backup", "2026-05-01T10-20-30 latest")
+	if got := m.read(t, "snapshots/latest/a"); got != "one" {
+		t.Errorf("latest has %q", got)
+	}
 	f.save(at(2), file("a", "two"))
-	eventually(t, "latest is the second", func() bool {
-		data, err := os.ReadFile(m.path("snapshots/latest/a"))
-		return err == nil && string(data) == "two"
-	})
+	if got := m.read(t, "snapshots/latest/a"); got != "two" {
+		t.Errorf("latest has %q, not what the second backup saved", got)
+	}
+	r, err := os.Open(m.path("snapshots/2026-05-01T10-20-30/a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
 	if err := f.RemoveSnapshot(context.Background(), first); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the first is gone", func() bool {
-		_, err := os.Stat(m.path("snapshots/2026-05-01T10-20-30/a"))
-		return errors.Is(err, os.ErrNotExist) && m.names(t, "snapshots") == "2026-05-02T10-20-30 latest"
-	})
+	if _, err := os.Stat(m.path("snapshots/2026-05-01T10-20-30/a")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was forgotten: %v", err)
+	}
+	shows("after the first was forgotten", "2026-05-02T10-20-30 latest")
+	if data, err := io.ReadAll(r); string(data) != "one" || err != nil {
+		t.Errorf("who had opened a file of it reads %q, %v", data, err)
+	}
 }
 
 func TestDamage(t *testing.T) {
