@@ -20,10 +20,13 @@ func Permanent(err error) error {
 }
 
 // IsPermanent reports whether trying again is of no use: err is marked, or says that the object is not there, that it or its name is
-// not as it should be, that the user may not, that there is no room, or that the caller gave up.
+// not as it should be, that the user may not, that nobody may yet, that there is no room, or that the caller gave up.
 func IsPermanent(err error) bool {
 	var p permanent
 	if errors.As(err, &p) {
+		return true
+	}
+	if _, held := HeldUntil(err); held {
 		return true
 	}
 	for _, known := range []error{ErrNotExist, ErrTooLarge, ErrFull, fs.ErrInvalid, fs.ErrPermission, context.Canceled} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +43,7 @@ type Options struct {
 	Region       string // empty: asked for
 	Style        Style
 	StorageClass string        // of packs alone; what is read often stays in the standard class
-	Retain       time.Duration // lock each object for so long; 0: no lock
+	Hold         time.Duration // lock what lasts for so long after the last backup; 0: no lock
 	Transport    http.RoundTripper
 	Credentials  *credentials.Credentials // nil: the usual chain
 }
@@ -102,7 +102,7 @@ func (s *Store) String() string {
 func (s *Store) Create(ctx context.Context) error {
 	there, err := s.client.BucketExists(ctx, s.options.Bucket)
 	if err == nil && !there {
-		err = s.client.MakeBucket(ctx, s.options.Bucket, minio.MakeBucketOptions{Region: s.options.Region})
+		err = s.client.MakeBucket(ctx, s.options.Bucket, minio.MakeBucketOptions{Region: s.options.Region, ObjectLocking: s.options.Hold > 0})
 	}
 	if code(err) == minio.AccessDenied {
 		return nil
@@ -118,14 +118,19 @@ func (s *Store) Put(ctx context.Context, name string, data []byte) error {
 		if strings.HasPrefix(name, "data/") {
 			o.StorageClass = s.options.StorageClass
 		}
-		if s.options.Retain > 0 && lasting(name) {
-			o.Mode, o.RetainUntilDate = minio.Compliance, time.Now().Add(s.options.Retain)
-		}
 		sum := sha256.Sum256(data)
+		if s.options.Hold > 0 && lasting(name) {
+			o.Mode, o.RetainUntilDate = minio.Compliance, storage.HoldUntil(time.Now(), s.options.Hold)
+			// AWS takes no lock without a checksum in a header of its own.
+			o.UserMetadata = map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum[:])}
+		}
 		err = web.Upload(ctx, data, func(ctx context.Context, body io.Reader) error {
 			_, err := s.client.PutObject(ctx, s.options.Bucket, s.prefix+name, body, int64(len(data)), "", hex.EncodeToString(sum[:]), o)
 			return err
 		})
+	}
+	if o := s.options; o.Hold > 0 && code(err) == "InvalidRequest" && strings.Contains(response(err).Message, "Lock") {
+		err = storage.Permanent(fmt.Errorf("bucket %s has no object lock, which has to be turned on when it is made (%s)", o.Bucket, response(err).Message))
 	}
 	return s.failed("put", name, err)
 }
@@ -210,26 +215,6 @@ func (s *Store) ListAfter(ctx context.Context, prefix, after string, fn func(nam
 		}
 	}
 	return s.failed("list", prefix, ctx.Err())
-}
-
-// Remove removes an object.
-func (s *Store) Remove(ctx context.Context, name string) error {
-	err := refused(ctx, storage.CheckName(name))
-	if err == nil {
-		err = web.Settle(ctx, func(ctx context.Context) error {
-			return s.client.RemoveObject(ctx, s.options.Bucket, s.prefix+name, minio.RemoveObjectOptions{})
-		})
-	}
-	if code(err) == minio.NoSuchKey {
-		return nil
-	}
-	return s.failed("remove", name, err)
-}
-
-// lasting reports whether an object is one that nobody should be able to remove for a while. Sessions and what else comes and goes is not.
-func lasting(name string) bool {
-	folder, _, _ := strings.Cut(name, "/")
-	return slices.Contains([]string{"config", "keys", "data", "index", "snapshots"}, folder)
 }
 
 func refused(ctx context.Context, invalid error) error {
