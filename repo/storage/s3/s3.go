@@ -280,6 +280,9 @@ func (s *Store) explain(err error) error {
 	case "InvalidBucketName", "AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidRegion", "InvalidRequest", "NotImplemented":
 		return storage.Permanent(fmt.Errorf("%s (%s)", text, r.Code))
 	}
+	if r.StatusCode == http.StatusBadRequest && strings.HasPrefix(r.Code, "400 ") { // in no words of S3's
+		return storage.Permanent(fmt.Errorf("the server answers %s%s", r.Code, web.NoTLS))
+	}
 	if r.StatusCode == http.StatusNotFound { // of something that is no object
 		return storage.Permanent(fmt.Errorf("%s (%s)", text, r.Code))
 	}
