@@ -19,9 +19,26 @@ const stepSize = 4 << 20
 
 // Put stores an object as doc.go says. An error that wraps storage.ErrFull says that there is no room for it.
 func (d *Dir) Put(ctx context.Context, name string, data []byte) error {
+	return d.putAs(ctx, name, data, replaces)
+}
+
+// PutNew is part of storage.Creator. It can't do what it promises on file systems that can't rename to a free name alone: network file systems.
+func (d *Dir) PutNew(ctx context.Context, name string, data []byte) error {
+	return d.putAs(ctx, name, data, replacesNone)
+}
+
+// replacement says what becomes of another object of the same name.
+type replacement uint8
+
+const (
+	replaces replacement = iota
+	replacesNone
+)
+
+func (d *Dir) putAs(ctx context.Context, name string, data []byte, r replacement) error {
 	err := check(ctx, storage.CheckName(name))
 	if err == nil {
-		err = d.put(ctx, name, data)
+		err = d.put(ctx, name, data, r)
 	}
 	if isFull(err) {
 		err = fmt.Errorf("%w: %d bytes do not fit into %s%s: %w", storage.ErrFull, len(data), d.path, d.freeText(), err)
@@ -32,13 +49,13 @@ func (d *Dir) Put(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
-func (d *Dir) put(ctx context.Context, name string, data []byte) error {
+func (d *Dir) put(ctx context.Context, name string, data []byte, r replacement) error {
 	folder := path.Dir(name)
 	if err := d.makeFolder(folder); err != nil {
 		return err
 	}
 	if !d.keep(ctx, name, data) {
-		if err := d.write(ctx, name, data); err != nil {
+		if err := d.write(ctx, name, data, r); err != nil {
 			return err
 		}
 	}
@@ -94,7 +111,7 @@ func (d *Dir) holds(ctx context.Context, name string, data []byte) bool {
 }
 
 // write makes a temporary file, and gives it the object's name when it is durable.
-func (d *Dir) write(ctx context.Context, name string, data []byte) error {
+func (d *Dir) write(ctx context.Context, name string, data []byte, r replacement) error {
 	temp, err := d.writeTemp(ctx, data)
 	if err != nil {
 		return err
@@ -104,7 +121,7 @@ func (d *Dir) write(ctx context.Context, name string, data []byte) error {
 		d.discard(temp) // another client was faster with the same bytes
 		return nil
 	}
-	if errors.Is(err, fs.ErrExist) || errors.Is(err, errors.ErrUnsupported) {
+	if r == replaces && (errors.Is(err, fs.ErrExist) || errors.Is(err, errors.ErrUnsupported)) {
 		err = retry(func() error { return d.disk.Rename(temp, name) })
 	}
 	if err != nil {

@@ -112,27 +112,56 @@ func (s *Store) Create(ctx context.Context) error {
 
 // Put puts an object by one request.
 func (s *Store) Put(ctx context.Context, name string, data []byte) error {
-	err := refused(ctx, storage.CheckName(name))
-	if err == nil {
-		o := minio.PutObjectOptions{DisableContentSha256: true} // the signature has the hash of all of it instead of one for each piece
-		if strings.HasPrefix(name, "data/") {
-			o.StorageClass = s.options.StorageClass
+	return s.failed("put", name, s.put(ctx, name, data, s.putOptions(name)))
+}
+
+// PutNew puts an object on the condition that there is none, which AWS, MinIO, Ceph and others know. See storage.Creator.
+func (s *Store) PutNew(ctx context.Context, name string, data []byte) error {
+	o := s.putOptions(name)
+	o.SetMatchETagExcept("*")
+	err := s.put(ctx, name, data, o)
+	switch {
+	case status(err) == http.StatusPreconditionFailed:
+		there, readErr := storage.ReadAll(ctx, s, name, int64(len(data)))
+		switch {
+		case errors.Is(readErr, storage.ErrTooLarge) || readErr == nil && !bytes.Equal(there, data):
+			err = storage.ErrExist
+		default:
+			err = readErr
 		}
-		sum := sha256.Sum256(data)
-		if s.options.Hold > 0 && lasting(name) {
-			o.Mode, o.RetainUntilDate = minio.Compliance, storage.HoldUntil(time.Now(), s.options.Hold)
-			// AWS takes no lock without a checksum in a header of its own.
-			o.UserMetadata = map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum[:])}
-		}
-		err = web.Upload(ctx, data, func(ctx context.Context, body io.Reader) error {
-			_, err := s.client.PutObject(ctx, s.options.Bucket, s.prefix+name, body, int64(len(data)), "", hex.EncodeToString(sum[:]), o)
-			return err
-		})
-	}
-	if o := s.options; o.Hold > 0 && code(err) == "InvalidRequest" && strings.Contains(response(err).Message, "Lock") {
-		err = storage.Permanent(fmt.Errorf("bucket %s has no object lock, which has to be turned on when it is made (%s)", o.Bucket, response(err).Message))
+	case status(err) == http.StatusNotImplemented:
+		err = fmt.Errorf("put on a condition: %w", errors.ErrUnsupported)
 	}
 	return s.failed("put", name, err)
+}
+
+func (s *Store) putOptions(name string) minio.PutObjectOptions {
+	o := minio.PutObjectOptions{DisableContentSha256: true} // the signature has the hash of all of it instead of one for each piece
+	if isPack(name) {
+		o.StorageClass = s.options.StorageClass
+	}
+	if s.options.Hold > 0 && lasting(name) {
+		o.Mode, o.RetainUntilDate = minio.Compliance, storage.HoldUntil(time.Now(), s.options.Hold)
+	}
+	return o
+}
+
+func (s *Store) put(ctx context.Context, name string, data []byte, o minio.PutObjectOptions) error {
+	if err := refused(ctx, storage.CheckName(name)); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	if o.Mode != "" { // AWS takes no lock without a checksum in a header of its own
+		o.UserMetadata = map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum[:])}
+	}
+	err := web.Upload(ctx, data, func(ctx context.Context, body io.Reader) error {
+		_, err := s.client.PutObject(ctx, s.options.Bucket, s.prefix+name, body, int64(len(data)), "", hex.EncodeToString(sum[:]), o)
+		return err
+	})
+	if o.Mode != "" && code(err) == "InvalidRequest" && strings.Contains(response(err).Message, "Lock") {
+		err = storage.Permanent(fmt.Errorf("bucket %s has no object lock, which has to be turned on when it is made (%s)", s.options.Bucket, response(err).Message))
+	}
+	return err
 }
 
 // Get asks for a range of an object.
