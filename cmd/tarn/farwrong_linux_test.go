@@ -69,7 +69,9 @@ func answering(t *testing.T, status int, body string, c *tls.Certificate) (addre
 func TestWhatIsWrongFarAway(t *testing.T) {
 	good, trusted := certificate(t, time.Now().Add(24*time.Hour))
 	old, trustedOld := certificate(t, time.Now().Add(-time.Hour))
-	s3Error := func(code string) string { return "<Error><Code>" + code + "</Code><Message>of the server</Message></Error>" }
+	s3Error := func(code string) string {
+		return "<Error><Code>" + code + "</Code><Message>of the server</Message></Error>"
+	}
 	expired := answering(t, http.StatusForbidden, s3Error("ExpiredToken"), nil)
 	unknown := answering(t, http.StatusForbidden, s3Error("InvalidToken"), nil)
 	skewed := answering(t, http.StatusForbidden, s3Error("RequestTimeTooSkewed"), nil)
