@@ -3,8 +3,6 @@ package dir
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -172,7 +170,7 @@ func (d *Dir) createTemp() (string, file, error) {
 
 func (d *Dir) tryTemp() (name string, f file, err error) {
 	err = retry(func() error {
-		name = path.Join(tempFolder, tempName(d.session)) // a new one each time: an interrupted call may have made it
+		name = path.Join(tempFolder, storage.TempName(d.session)) // a new one each time: an interrupted call may have made it
 		f, err = d.disk.Create(name)
 		return err
 	})
@@ -218,11 +216,4 @@ func (d *Dir) checkSize(name string, want int64) error {
 // discard removes a temporary. If that fails too, its name says whose it was.
 func (d *Dir) discard(temp string) {
 	_ = retry(func() error { return d.disk.Remove(temp) })
-}
-
-// tempName returns <session>-<16 hex digits>.
-func tempName(session string) string {
-	var random [8]byte
-	rand.Read(random[:]) // never fails
-	return session + "-" + hex.EncodeToString(random[:])
 }

@@ -3,8 +3,6 @@ package sftp
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +40,7 @@ func (s *Store) putBy(ctx context.Context, name string, data []byte, place place
 }
 
 func (s *Store) put(ctx context.Context, name string, data []byte, place placer) error {
-	temp := s.at(path.Join(tempFolder, tempName(s.session)))
+	temp := s.at(path.Join(tempFolder, storage.TempName(s.session)))
 	err := s.do(ctx, func(c *conn) error {
 		if err := s.makeFolder(c, path.Dir(name)); err != nil {
 			return err
@@ -261,11 +259,4 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		})
 	}
 	return s.failed("remove", name, err)
-}
-
-// tempName returns <session>-<16 hex digits>.
-func tempName(session string) string {
-	var random [8]byte
-	rand.Read(random[:]) // never fails
-	return session + "-" + hex.EncodeToString(random[:])
 }
