@@ -76,10 +76,25 @@ func Init(ctx context.Context, s storage.Storage, password []byte, o InitOptions
 	if err := s.Put(ctx, keyName(sha256.Sum256(data)), data); err != nil {
 		return nil, fmt.Errorf("store the key: %w", err)
 	}
-	if err := s.Put(ctx, configName, c.encode(keys)); err != nil { // last: without it there is no repository
+	err = putConfig(ctx, s, c.encode(keys)) // last: without it there is no repository
+	if errors.Is(err, storage.ErrExist) {
+		return nil, errors.Join(ErrExists, s.Remove(ctx, keyName(sha256.Sum256(data)))) // the key of no repository
+	}
+	if err != nil {
 		return nil, fmt.Errorf("store the config: %w", err)
 	}
 	return newRepo(s, keys, c, sha256.Sum256(data), Far{})
+}
+
+// putConfig puts the config, and replaces none if the storage can tell: machines that are set up at the same moment may all make the repository, and
+// what one of them saves before another's config takes the place of its own could never be read.
+func putConfig(ctx context.Context, s storage.Storage, data []byte) error {
+	if c, ok := s.(storage.Creator); ok {
+		if err := c.PutNew(ctx, configName, data); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	return s.Put(ctx, configName, data)
 }
 
 // OpenOptions says how a repository is opened. The zero value is right.

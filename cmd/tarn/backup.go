@@ -147,7 +147,15 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.backupDone(s, job.progress); err != nil {
+	locked, lockErr := r.Hold(ctx, time.Now())
+	err = a.backupDone(s, job.progress)
+	if lockErr != nil {
+		return withHint(fmt.Errorf("not all that the snapshot needs is locked as --retain says: %w", lockErr), "the next backup tries it again")
+	}
+	if locked > 0 {
+		a.detailf("locked %s for longer", counted(locked, "object"))
+	}
+	if err != nil {
 		return err
 	}
 	return job.asAsked()

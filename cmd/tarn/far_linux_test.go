@@ -29,9 +29,10 @@ type client struct {
 func newClient(t *testing.T, repository string, env ...string) *client {
 	t.Helper()
 	dir := t.TempDir()
-	c := &client{t: t, bin: filepath.Join(dir, "tarn"), source: filepath.Join(dir, "source")}
-	if out, err := exec.Command("go", "build", "-o", c.bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	c := &client{t: t, source: filepath.Join(dir, "source")}
+	var err error
+	if c.bin, err = exec.LookPath("tarn"); err != nil { // this very binary, see TestMain
+		t.Fatal(err)
 	}
 	c.env = append(os.Environ(), "TARN_PASSWORD=far", "TARN_REPOSITORY="+repository, "TARN_CACHE_DIR="+filepath.Join(dir, "cache"))
 	c.env = append(c.env, env...)
@@ -186,6 +187,7 @@ func children(pid int) (all []int) {
 
 // TestKilledConnections kills sshd's side of the connection at seeded moments of backups, each of which must succeed. TARN_SOAK=1 makes it 100.
 func TestKilledConnections(t *testing.T) {
+	const large = 3 << 20 // bytes of a file, which are enough to be hit on their way
 	moments := 8
 	if os.Getenv("TARN_SOAK") != "" {
 		moments = 100
@@ -195,13 +197,13 @@ func TestKilledConnections(t *testing.T) {
 	c := newClient(t, fmt.Sprintf("sftp://127.0.0.1:%s/%s", server.Port, filepath.Join(t.TempDir(), "repo")))
 	c.args = []string{"-o", "sftp.args=" + strings.Join(server.Args, " ")}
 	c.must("init", "--kdf-memory", "8M", "--kdf-passes", "1")
-	grow(t, rng, c.source, 0)
+	growBy(t, rng, c.source, 0, large)
 	begin := time.Now()
 	c.must("backup", c.source)
 	whole := time.Since(begin)
 	killed, refused := 0, 0
 	for i := range moments {
-		grow(t, rng, c.source, i+1)
+		growBy(t, rng, c.source, i+1, large)
 		if i > 8 {
 			if err := os.RemoveAll(filepath.Join(c.source, fmt.Sprintf("round-%03d", i-8))); err != nil {
 				t.Fatal(err)
@@ -322,6 +324,7 @@ func TestNoSecrets(t *testing.T) {
 // TestTwoMachinesAndAPruner has two machines back up to a bucket while a third forgets and prunes, each a process with a cache of its own, over a
 // server that fails now and then. After each round the repository must check clean. TARN_SOAK=1 makes it 200 rounds.
 func TestTwoMachinesAndAPruner(t *testing.T) {
+	const large = 1 << 20 // bytes of a file: what counts is how often they meet
 	rounds := 4
 	if os.Getenv("TARN_SOAK") != "" {
 		rounds = 200
@@ -336,9 +339,9 @@ func TestTwoMachinesAndAPruner(t *testing.T) {
 	shared := rand.New(rand.NewPCG(seed, 2)) // both have files that the other has, so that they refer to each other's packs
 	twin := rand.New(rand.NewPCG(seed, 2))
 	for round := range rounds {
-		grow(t, shared, a.source, round%5)
-		grow(t, twin, b.source, round%5)
-		grow(t, rng, filepath.Join(a.source, "own"), round%3)
+		growBy(t, shared, a.source, round%5, large)
+		growBy(t, twin, b.source, round%5, large)
+		growBy(t, rng, filepath.Join(a.source, "own"), round%3, large)
 		done := make(chan error, 3)
 		start := func(c *client, args ...string) {
 			go func() {

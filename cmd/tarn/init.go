@@ -105,7 +105,7 @@ func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string, like *fro
 	}
 	made := &opened{place: place, store: s}
 	defer made.Close()
-	if made.Repo, err = repo.Init(ctx, s, password, o); err != nil {
+	if made.Repo, err = repo.Init(ctx, s.Storage, password, o); err != nil {
 		return fmt.Errorf("%s: %w", place.text, err)
 	}
 	if parity != "" {

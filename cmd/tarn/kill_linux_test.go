@@ -79,7 +79,10 @@ func TestKilledBackups(t *testing.T) {
 }
 
 // grow adds files to a folder: small ones, and one of some MiB that can't be compressed.
-func grow(t *testing.T, rng *rand.Rand, dir string, round int) {
+func grow(t *testing.T, rng *rand.Rand, dir string, round int) { growBy(t, rng, dir, round, 12<<20) }
+
+// growBy is grow with a large file of at most so many bytes.
+func growBy(t *testing.T, rng *rand.Rand, dir string, round, large int) {
 	t.Helper()
 	sub := filepath.Join(dir, fmt.Sprintf("round-%03d", round))
 	if err := os.MkdirAll(sub, 0o755); err != nil {
@@ -97,5 +100,5 @@ func grow(t *testing.T, rng *rand.Rand, dir string, round int) {
 	for i := range 50 {
 		write(fmt.Sprintf("small-%d", i), rng.IntN(20000))
 	}
-	write("large", 4<<20+rng.IntN(8<<20))
+	write("large", large/3+rng.IntN(large-large/3))
 }

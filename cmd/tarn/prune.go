@@ -112,6 +112,9 @@ type pruneLine struct {
 	Freed       int64    `json:"bytes_removed"`
 	Waiting     int      `json:"packs_waiting"`
 	WaitBytes   int64    `json:"bytes_waiting"`
+	Locked      int      `json:"packs_locked,omitempty"`
+	LockedBytes int64    `json:"bytes_locked,omitempty"`
+	LockedUntil string   `json:"locked_until,omitempty"`
 	Waits       []string `json:"sessions"`
 	Evicted     []string `json:"evicted"`
 	Left        int64    `json:"bytes_left_unused"`
@@ -129,10 +132,14 @@ func sessionTexts(list []blob.Session) []string {
 }
 
 func (a *app) pruned(r *prune.Result, dry bool, took time.Duration) {
+	lockedUntil := ""
+	if r.Held.Packs > 0 {
+		lockedUntil = r.HeldUntil.Format(time.RFC3339)
+	}
 	if a.json {
 		a.emit(pruneLine{"prune_summary", dry, r.Snapshots, r.Unconfirmed, r.Blobs, r.Before.Packs, r.Before.Bytes, r.Unused, r.Repacked.Packs, r.Repacked.Bytes,
-			r.Stored, r.Trashed.Packs, r.Trashed.Bytes, r.Removed.Packs, r.Removed.Bytes, r.Waiting.Packs, r.Waiting.Bytes, sessionTexts(r.Waits),
-			sessionTexts(r.Evicted), r.Left, r.Damaged.Packs, r.Rescued, took.Seconds()})
+			r.Stored, r.Trashed.Packs, r.Trashed.Bytes, r.Removed.Packs, r.Removed.Bytes, r.Waiting.Packs, r.Waiting.Bytes, r.Held.Packs, r.Held.Bytes,
+			lockedUntil, sessionTexts(r.Waits), sessionTexts(r.Evicted), r.Left, r.Damaged.Packs, r.Rescued, took.Seconds()})
 		return
 	}
 	bytes := func(n int64) string { return bytesText(uint64(max(n, 0))) }
@@ -151,6 +158,9 @@ func (a *app) pruned(r *prune.Result, dry bool, took time.Duration) {
 		a.outf("stored %s, %s, again as %s\n", counted(r.Repacked.Packs, "pack"), bytes(r.Repacked.Bytes), bytes(r.Stored))
 	}
 	a.outf("removed %s, %s; took %s\n", counted(r.Removed.Packs, "pack"), bytes(r.Removed.Bytes), tookText(took))
+	if r.Held.Packs > 0 {
+		a.outf("kept %s, %s, locked until %s at the latest: a prune after that removes them\n", counted(r.Held.Packs, "pack"), bytes(r.Held.Bytes), timeText(r.HeldUntil))
+	}
 	if r.Waiting.Packs > 0 {
 		a.outf("%s, %s, are in the trash and wait until %s is over: the next prune removes them\n", counted(r.Waiting.Packs, "pack"), bytes(r.Waiting.Bytes),
 			strings.Join(shortSessions(r.Waits), ", "))

@@ -105,7 +105,7 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 			return far
 		}
 	}
-	if o.Repo, err = repo.Open(ctx, s, func() ([]byte, error) { return a.password(ctx) }, options); err != nil {
+	if o.Repo, err = repo.Open(ctx, s.Storage, func() ([]byte, error) { return a.password(ctx) }, options); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("%s: %w", l.text, err)
 	}

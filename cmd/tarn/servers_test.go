@@ -29,14 +29,18 @@ func (f *farServers) serve(ts *testscript.TestScript, neg bool, args []string) {
 	defer f.mu.Unlock()
 	f.n++
 	switch args[0] {
-	case "s3":
+	case "s3": // with the bucket, which need not be there
 		if f.s3 == nil {
 			f.s3 = servers.StartS3(f.t)
 		}
 		ts.Setenv("AWS_ACCESS_KEY_ID", f.s3.AccessKey)
 		ts.Setenv("AWS_SECRET_ACCESS_KEY", f.s3.SecretKey)
 		ts.Setenv("S3", f.s3.Addr)
-		ts.Setenv("TARN_REPOSITORY", fmt.Sprintf("s3:http://%s/%s/%d/repo", f.s3.Addr, f.s3.Bucket, f.n))
+		bucket := f.s3.Bucket
+		if len(args) > 1 {
+			bucket = args[1]
+		}
+		ts.Setenv("TARN_REPOSITORY", fmt.Sprintf("s3:http://%s/%s/%d/repo", f.s3.Addr, bucket, f.n))
 	case "sftp":
 		if f.sshd == nil {
 			f.sshd = servers.StartSSHD(f.t)

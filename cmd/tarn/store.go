@@ -34,6 +34,7 @@ type storeFlags struct {
 	upload, download size
 	caCert           string
 	retryFor         time.Duration
+	retain           string
 }
 
 func (s *storeFlags) flags(f *pflag.FlagSet) {
@@ -42,6 +43,7 @@ func (s *storeFlags) flags(f *pflag.FlagSet) {
 	f.Var(&s.upload, "limit-upload", "send at most `SIZE` a second to a far storage")
 	f.Var(&s.download, "limit-download", "receive at most `SIZE` a second")
 	f.StringVar(&s.caCert, "cacert", "", "trust the certificates in `FILE`, too")
+	f.StringVar(&s.retain, "retain", "", "lock what snapshots need for `TIME` (30d) after each backup, where the storage can (S3 with object lock)")
 	f.DurationVar(&s.retryFor, "retry-for", 15*time.Minute, "try again for so long when the storage fails")
 }
 
@@ -92,6 +94,9 @@ const (
 
 // reach opens a store, wrapped in what all stores need.
 func (a *app) reach(ctx context.Context, l location, c creation) (*store, error) {
+	if a.store.retain != "" && l.kind != kindS3 {
+		return nil, fmt.Errorf("--retain: only an S3 bucket with object lock can do that, and %s is none", l.text)
+	}
 	limits := limit.New(int64(a.store.upload), int64(a.store.download))
 	var s *store
 	var err error
@@ -162,7 +167,7 @@ func (i idle) Close() error {
 }
 
 func (a *app) reachS3(ctx context.Context, l location, limits *limit.Limits, c creation) (*store, error) {
-	values, err := a.store.values(kindS3, "region", "style", "storage-class", "retain")
+	values, err := a.store.values(kindS3, "region", "style", "storage-class")
 	if err != nil {
 		return nil, err
 	}
@@ -172,9 +177,9 @@ func (a *app) reachS3(ctx context.Context, l location, limits *limit.Limits, c c
 	}
 	o := l.s3
 	o.Transport, o.Region, o.Style, o.StorageClass = t, values["region"], s3.Style(values["style"]), values["storage-class"]
-	if v := values["retain"]; v != "" {
-		if o.Retain, err = parseDays(v); err != nil {
-			return nil, fmt.Errorf("--option s3.retain: %w", err)
+	if a.store.retain != "" {
+		if o.Hold, err = parseDays(a.store.retain); err != nil {
+			return nil, fmt.Errorf("--retain: %w", err)
 		}
 	}
 	s, err := s3.Open(o)

@@ -73,23 +73,28 @@ func (p *pruner) rescue(ctx context.Context, v *repo.View) (failed map[blob.Name
 // empty is step P9: the packs of ripe trash are removed and taken out of the index, and then the trash objects and what belongs to them. Each
 // of its steps can be repeated, by anybody.
 func (p *pruner) empty(ctx context.Context, v *repo.View, ripe []blob.Name) error {
+	held := map[blob.Name]bool{} // packs that are locked, and trash objects that name some
 	for _, d := range ripe {
 		for _, name := range v.Trash[d] {
 			size, there := v.Doomed[name]
 			if !there {
 				continue
 			}
-			if err := p.repo.RemovePack(ctx, name); err != nil {
+			if err := p.remove(ctx, name, size, held); err != nil {
 				return err
 			}
+			if held[name] {
+				held[d] = true
+				continue
+			}
 			delete(v.Doomed, name) // it may be in several trash objects
-			p.result.Removed.add(size)
-			p.options.Progress(Removing, uint64(p.result.Removed.Packs))
 		}
 	}
 	p.result.Waiting = Sum{}
-	for _, size := range v.Doomed {
-		p.result.Waiting.add(size)
+	for name, size := range v.Doomed {
+		if !held[name] {
+			p.result.Waiting.add(size)
+		}
 	}
 	if v == p.first { // which is older than what was put there
 		p.result.Waiting.Packs += p.result.Trashed.Packs
@@ -100,11 +105,36 @@ func (p *pruner) empty(ctx context.Context, v *repo.View, ripe []blob.Name) erro
 		return err
 	}
 	for _, d := range ripe {
+		if held[d] {
+			continue
+		}
 		if err := p.repo.RemoveTrash(ctx, d); err != nil {
 			return err
 		}
 	}
 	return p.tidy(ctx)
+}
+
+// remove removes a pack, or notes that it is held: then it stays in trash, for the prune after its lock has run out.
+func (p *pruner) remove(ctx context.Context, name blob.Name, size int64, held map[blob.Name]bool) error {
+	if held[name] {
+		return nil
+	}
+	err := p.repo.RemovePack(ctx, name)
+	if until, ok := storage.HeldUntil(err); ok {
+		held[name] = true
+		p.result.Held.add(size)
+		if until.After(p.result.HeldUntil) {
+			p.result.HeldUntil = until
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.result.Removed.add(size)
+	p.options.Progress(Removing, uint64(p.result.Removed.Packs))
+	return nil
 }
 
 // tidy removes what nobody has a use for: lists of sessions for trash that is gone, and unfinished uploads of sessions that are over.

@@ -108,6 +108,8 @@ type Result struct {
 
 	Rescued                 int            // blobs that were found in trash only, and were taken from there
 	Removed                 Sum            // packs that are gone for good
+	Held                    Sum            // packs that could go, but the storage has locked
+	HeldUntil               time.Time      // the latest of their locks
 	Waiting                 Sum            // packs in trash that wait until sessions are over
 	Waits                   []blob.Session // those sessions
 	Evicted                 []blob.Session // sessions that this prune ended, since nothing came of them any more

@@ -2,6 +2,10 @@ package storage
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"strings"
 	"time"
 )
 
@@ -37,4 +41,41 @@ func ValidLabel(label string) bool {
 		}
 	}
 	return true
+}
+
+// TempName is the name of a temporary file of a session, or of none: <label>-<16 hex digits>. It is a new one each time. It is for adapters.
+func TempName(label string) string {
+	var random [8]byte
+	rand.Read(random[:]) // never fails
+	return label + "-" + hex.EncodeToString(random[:])
+}
+
+// ParseTempName returns the label of a temporary file, and whether it is one.
+func ParseTempName(name string) (label string, ok bool) {
+	label, random, ok := strings.Cut(name, "-")
+	if !ok || len(random) != 16 || strings.Trim(random, "0123456789abcdef") != "" {
+		return "", false
+	}
+	return label, label == "" || ValidLabel(label)
+}
+
+// RemoveEach removes those leftovers for which over returns true, and returns those that it removed, also with an error. One that is gone
+// is none. It is for adapters.
+func RemoveEach(ctx context.Context, found []Leftover, over func(Leftover) bool, remove func(Leftover) error) (removed []Leftover, err error) {
+	for _, l := range found {
+		if !over(l) {
+			continue
+		}
+		if err = ctx.Err(); err == nil {
+			err = remove(l)
+		}
+		if errors.Is(err, ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return removed, err
+		}
+		removed = append(removed, l)
+	}
+	return removed, nil
 }

@@ -156,7 +156,7 @@ type S3 struct {
 	Folder                       string // where the buckets are
 }
 
-// StartS3 starts versitygw over a folder.
+// StartS3 starts versitygw over a folder. Buckets that are made later can have versions and object lock.
 func StartS3(t TB) *S3 {
 	t.Helper()
 	s := &S3{Bucket: "bucket", AccessKey: "tarnaccesskey", SecretKey: "tarnsecretkey", Folder: t.TempDir()}
@@ -165,7 +165,7 @@ func StartS3(t TB) *S3 {
 	}
 	addr := Port(t)
 	s.Process = start(t, addr, []string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey},
-		Tool(t, "versitygw"), "--port", addr, "--quiet", "posix", s.Folder)
+		Tool(t, "versitygw"), "--port", addr, "--quiet", "posix", "--versioning-dir", t.TempDir(), s.Folder)
 	return s
 }
 

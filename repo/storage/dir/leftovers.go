@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strings"
 
 	"github.com/tarn-backup/tarn/repo/storage"
 )
@@ -16,7 +15,7 @@ import (
 func (d *Dir) Leftovers(ctx context.Context) ([]storage.Leftover, error) {
 	var found []storage.Leftover
 	err := d.readFolder(ctx, tempFolder, func(e fs.DirEntry) error {
-		session, ok := parseTempName(e.Name())
+		session, ok := storage.ParseTempName(e.Name())
 		if !ok || !e.Type().IsRegular() {
 			return nil
 		}
@@ -44,31 +43,10 @@ func (d *Dir) RemoveLeftovers(ctx context.Context, over func(storage.Leftover) b
 	if err != nil {
 		return nil, err
 	}
-	var removed []storage.Leftover
-	for _, l := range found {
-		if !over(l) {
-			continue
+	return storage.RemoveEach(ctx, found, over, func(l storage.Leftover) error {
+		if err := retry(func() error { return d.disk.Remove(l.Name) }); err != nil {
+			return fmt.Errorf("remove leftover %s: %w", l.Name, err)
 		}
-		err := check(ctx, nil)
-		if err == nil {
-			err = retry(func() error { return d.disk.Remove(l.Name) })
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return removed, fmt.Errorf("remove leftover %s: %w", l.Name, err)
-		}
-		removed = append(removed, l)
-	}
-	return removed, nil
-}
-
-// parseTempName returns the session of a temporary, and whether it is one.
-func parseTempName(name string) (session string, ok bool) {
-	session, random, ok := strings.Cut(name, "-")
-	if !ok || len(random) != 16 || strings.Trim(random, "0123456789abcdef") != "" {
-		return "", false
-	}
-	return session, session == "" || storage.ValidLabel(session)
+		return nil
+	})
 }

@@ -3,8 +3,6 @@ package dir
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,9 +17,26 @@ const stepSize = 4 << 20
 
 // Put stores an object as doc.go says. An error that wraps storage.ErrFull says that there is no room for it.
 func (d *Dir) Put(ctx context.Context, name string, data []byte) error {
+	return d.putAs(ctx, name, data, replaces)
+}
+
+// PutNew is part of storage.Creator. It can't do what it promises on file systems that can't rename to a free name alone: network file systems.
+func (d *Dir) PutNew(ctx context.Context, name string, data []byte) error {
+	return d.putAs(ctx, name, data, replacesNone)
+}
+
+// replacement says what becomes of another object of the same name.
+type replacement uint8
+
+const (
+	replaces replacement = iota
+	replacesNone
+)
+
+func (d *Dir) putAs(ctx context.Context, name string, data []byte, r replacement) error {
 	err := check(ctx, storage.CheckName(name))
 	if err == nil {
-		err = d.put(ctx, name, data)
+		err = d.put(ctx, name, data, r)
 	}
 	if isFull(err) {
 		err = fmt.Errorf("%w: %d bytes do not fit into %s%s: %w", storage.ErrFull, len(data), d.path, d.freeText(), err)
@@ -32,13 +47,13 @@ func (d *Dir) Put(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
-func (d *Dir) put(ctx context.Context, name string, data []byte) error {
+func (d *Dir) put(ctx context.Context, name string, data []byte, r replacement) error {
 	folder := path.Dir(name)
 	if err := d.makeFolder(folder); err != nil {
 		return err
 	}
 	if !d.keep(ctx, name, data) {
-		if err := d.write(ctx, name, data); err != nil {
+		if err := d.write(ctx, name, data, r); err != nil {
 			return err
 		}
 	}
@@ -94,7 +109,7 @@ func (d *Dir) holds(ctx context.Context, name string, data []byte) bool {
 }
 
 // write makes a temporary file, and gives it the object's name when it is durable.
-func (d *Dir) write(ctx context.Context, name string, data []byte) error {
+func (d *Dir) write(ctx context.Context, name string, data []byte, r replacement) error {
 	temp, err := d.writeTemp(ctx, data)
 	if err != nil {
 		return err
@@ -104,7 +119,7 @@ func (d *Dir) write(ctx context.Context, name string, data []byte) error {
 		d.discard(temp) // another client was faster with the same bytes
 		return nil
 	}
-	if errors.Is(err, fs.ErrExist) || errors.Is(err, errors.ErrUnsupported) {
+	if r == replaces && (errors.Is(err, fs.ErrExist) || errors.Is(err, errors.ErrUnsupported)) {
 		err = retry(func() error { return d.disk.Rename(temp, name) })
 	}
 	if err != nil {
@@ -155,7 +170,7 @@ func (d *Dir) createTemp() (string, file, error) {
 
 func (d *Dir) tryTemp() (name string, f file, err error) {
 	err = retry(func() error {
-		name = path.Join(tempFolder, tempName(d.session)) // a new one each time: an interrupted call may have made it
+		name = path.Join(tempFolder, storage.TempName(d.session)) // a new one each time: an interrupted call may have made it
 		f, err = d.disk.Create(name)
 		return err
 	})
@@ -201,11 +216,4 @@ func (d *Dir) checkSize(name string, want int64) error {
 // discard removes a temporary. If that fails too, its name says whose it was.
 func (d *Dir) discard(temp string) {
 	_ = retry(func() error { return d.disk.Remove(temp) })
-}
-
-// tempName returns <session>-<16 hex digits>.
-func tempName(session string) string {
-	var random [8]byte
-	rand.Read(random[:]) // never fails
-	return session + "-" + hex.EncodeToString(random[:])
 }

@@ -13,8 +13,9 @@
 //
 // # Versions and object lock
 //
-// In a bucket with versions Remove leaves a marker, and the bytes stay until a life-cycle rule of the bucket's removes them. With Retain set, every
-// object is locked for that time when it is put; nobody can remove it earlier, and prune keeps what it can't remove.
+// In a bucket with versions Remove leaves a marker, and the bytes stay until a life-cycle rule of the bucket's removes them. With Hold set, what
+// lasts is locked when it is put, in compliance mode: nobody can remove these bytes earlier. Remove of a pack asks first, and does nothing while
+// it is locked; other objects are small, and are taken out of sight. See [storage.Holder].
 //
 // # Credentials
 //

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +43,7 @@ type Options struct {
 	Region       string // empty: asked for
 	Style        Style
 	StorageClass string        // of packs alone; what is read often stays in the standard class
-	Retain       time.Duration // lock each object for so long; 0: no lock
+	Hold         time.Duration // lock what lasts for so long after the last backup; 0: no lock
 	Transport    http.RoundTripper
 	Credentials  *credentials.Credentials // nil: the usual chain
 }
@@ -102,7 +102,7 @@ func (s *Store) String() string {
 func (s *Store) Create(ctx context.Context) error {
 	there, err := s.client.BucketExists(ctx, s.options.Bucket)
 	if err == nil && !there {
-		err = s.client.MakeBucket(ctx, s.options.Bucket, minio.MakeBucketOptions{Region: s.options.Region})
+		err = s.client.MakeBucket(ctx, s.options.Bucket, minio.MakeBucketOptions{Region: s.options.Region, ObjectLocking: s.options.Hold > 0})
 	}
 	if code(err) == minio.AccessDenied {
 		return nil
@@ -112,22 +112,56 @@ func (s *Store) Create(ctx context.Context) error {
 
 // Put puts an object by one request.
 func (s *Store) Put(ctx context.Context, name string, data []byte) error {
-	err := refused(ctx, storage.CheckName(name))
-	if err == nil {
-		o := minio.PutObjectOptions{DisableContentSha256: true} // the signature has the hash of all of it instead of one for each piece
-		if strings.HasPrefix(name, "data/") {
-			o.StorageClass = s.options.StorageClass
+	return s.failed("put", name, s.put(ctx, name, data, s.putOptions(name)))
+}
+
+// PutNew puts an object on the condition that there is none, which AWS, MinIO, Ceph and others know. See storage.Creator.
+func (s *Store) PutNew(ctx context.Context, name string, data []byte) error {
+	o := s.putOptions(name)
+	o.SetMatchETagExcept("*")
+	err := s.put(ctx, name, data, o)
+	switch {
+	case status(err) == http.StatusPreconditionFailed:
+		there, readErr := storage.ReadAll(ctx, s, name, int64(len(data)))
+		switch {
+		case errors.Is(readErr, storage.ErrTooLarge) || readErr == nil && !bytes.Equal(there, data):
+			err = storage.ErrExist
+		default:
+			err = readErr
 		}
-		if s.options.Retain > 0 && lasting(name) {
-			o.Mode, o.RetainUntilDate = minio.Compliance, time.Now().Add(s.options.Retain)
-		}
-		sum := sha256.Sum256(data)
-		err = web.Upload(ctx, data, func(ctx context.Context, body io.Reader) error {
-			_, err := s.client.PutObject(ctx, s.options.Bucket, s.prefix+name, body, int64(len(data)), "", hex.EncodeToString(sum[:]), o)
-			return err
-		})
+	case status(err) == http.StatusNotImplemented:
+		err = fmt.Errorf("put on a condition: %w", errors.ErrUnsupported)
 	}
 	return s.failed("put", name, err)
+}
+
+func (s *Store) putOptions(name string) minio.PutObjectOptions {
+	o := minio.PutObjectOptions{DisableContentSha256: true} // the signature has the hash of all of it instead of one for each piece
+	if isPack(name) {
+		o.StorageClass = s.options.StorageClass
+	}
+	if s.options.Hold > 0 && lasting(name) {
+		o.Mode, o.RetainUntilDate = minio.Compliance, storage.HoldUntil(time.Now(), s.options.Hold)
+	}
+	return o
+}
+
+func (s *Store) put(ctx context.Context, name string, data []byte, o minio.PutObjectOptions) error {
+	if err := refused(ctx, storage.CheckName(name)); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	if o.Mode != "" { // AWS takes no lock without a checksum in a header of its own
+		o.UserMetadata = map[string]string{"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(sum[:])}
+	}
+	err := web.Upload(ctx, data, func(ctx context.Context, body io.Reader) error {
+		_, err := s.client.PutObject(ctx, s.options.Bucket, s.prefix+name, body, int64(len(data)), "", hex.EncodeToString(sum[:]), o)
+		return err
+	})
+	if o.Mode != "" && code(err) == "InvalidRequest" && strings.Contains(response(err).Message, "Lock") {
+		err = storage.Permanent(fmt.Errorf("bucket %s has no object lock, which has to be turned on when it is made (%s)", s.options.Bucket, response(err).Message))
+	}
+	return err
 }
 
 // Get asks for a range of an object.
@@ -212,26 +246,6 @@ func (s *Store) ListAfter(ctx context.Context, prefix, after string, fn func(nam
 	return s.failed("list", prefix, ctx.Err())
 }
 
-// Remove removes an object.
-func (s *Store) Remove(ctx context.Context, name string) error {
-	err := refused(ctx, storage.CheckName(name))
-	if err == nil {
-		err = web.Settle(ctx, func(ctx context.Context) error {
-			return s.client.RemoveObject(ctx, s.options.Bucket, s.prefix+name, minio.RemoveObjectOptions{})
-		})
-	}
-	if code(err) == minio.NoSuchKey {
-		return nil
-	}
-	return s.failed("remove", name, err)
-}
-
-// lasting reports whether an object is one that nobody should be able to remove for a while. Sessions and what else comes and goes is not.
-func lasting(name string) bool {
-	folder, _, _ := strings.Cut(name, "/")
-	return slices.Contains([]string{"config", "keys", "data", "index", "snapshots"}, folder)
-}
-
 func refused(ctx context.Context, invalid error) error {
 	if invalid != nil {
 		return invalid
@@ -294,6 +308,9 @@ func (s *Store) explain(err error) error {
 		return fmt.Errorf("%s: %w", text, storage.ErrFull)
 	case "InvalidBucketName", "AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidRegion", "InvalidRequest", "NotImplemented":
 		return storage.Permanent(fmt.Errorf("%s (%s)", text, r.Code))
+	}
+	if r.StatusCode == http.StatusBadRequest && strings.HasPrefix(r.Code, "400 ") { // in no words of S3's
+		return storage.Permanent(fmt.Errorf("the server answers %s%s", r.Code, web.NoTLS))
 	}
 	if r.StatusCode == http.StatusNotFound { // of something that is no object
 		return storage.Permanent(fmt.Errorf("%s (%s)", text, r.Code))

@@ -32,27 +32,27 @@ func transport(t *testing.T) *http.Transport {
 	return tr
 }
 
-func open(t *testing.T, server *servers.S3, addr, prefix string) *s3.Store {
+// contract returns a store with a prefix of the test's own.
+func contract(t *testing.T, server *servers.S3, bucket string) storage.Storage {
 	t.Helper()
-	s, err := s3.Open(s3.Options{Endpoint: addr, Plain: true, Bucket: server.Bucket, Prefix: prefix, Transport: transport(t),
+	prefix := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(t.Name()))
+	s, err := s3.Open(s3.Options{Endpoint: server.Addr, Plain: true, Bucket: bucket, Prefix: prefix, Transport: transport(t),
 		Credentials: credentials.NewStaticV4(server.AccessKey, server.SecretKey, "")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	// versitygw answers 409 when a folder is emptied and filled at the same moment; what stands above every S3 store tries again.
+	return retry.Wrap(s, retry.Options{})
 }
 
 func TestStorage(t *testing.T) {
 	server := servers.StartS3(t)
-	storagetest.Run(t, func(t *testing.T) storage.Storage {
-		// versitygw answers 409 when a folder is emptied and filled at the same moment; what stands above every S3 store tries again.
-		return retry.Wrap(open(t, server, server.Addr, strings.Map(func(r rune) rune {
-			if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-				return r
-			}
-			return '-'
-		}, strings.ToLower(t.Name()))), retry.Options{})
-	})
+	storagetest.Run(t, func(t *testing.T) storage.Storage { return contract(t, server, server.Bucket) })
 }
 
 // TestAnswers has a server refuse everything, in the words that S3 has for it.

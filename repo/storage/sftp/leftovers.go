@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 
 	"github.com/tarn-backup/tarn/repo/storage"
 )
@@ -27,7 +26,7 @@ func (s *Store) Leftovers(ctx context.Context) ([]storage.Leftover, error) {
 	}
 	var found []storage.Leftover
 	for _, e := range entries {
-		session, ok := parseTempName(e.Name())
+		session, ok := storage.ParseTempName(e.Name())
 		if ok && e.Mode().IsRegular() {
 			found = append(found, storage.Leftover{Name: path.Join(tempFolder, e.Name()), Session: session, Size: e.Size(), ModTime: e.ModTime()})
 		}
@@ -41,28 +40,7 @@ func (s *Store) RemoveLeftovers(ctx context.Context, over func(storage.Leftover)
 	if err != nil {
 		return nil, err
 	}
-	var removed []storage.Leftover
-	for _, l := range found {
-		if !over(l) {
-			continue
-		}
-		err := s.do(ctx, func(c *conn) error { return c.Remove(s.at(l.Name)) })
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return removed, s.failed("remove leftover", l.Name, err)
-		}
-		removed = append(removed, l)
-	}
-	return removed, nil
-}
-
-// parseTempName returns the session of a temporary, and whether it is one.
-func parseTempName(name string) (session string, ok bool) {
-	session, random, ok := strings.Cut(name, "-")
-	if !ok || len(random) != 16 || strings.Trim(random, "0123456789abcdef") != "" {
-		return "", false
-	}
-	return session, session == "" || storage.ValidLabel(session)
+	return storage.RemoveEach(ctx, found, over, func(l storage.Leftover) error {
+		return s.failed("remove leftover", l.Name, s.do(ctx, func(c *conn) error { return c.Remove(s.at(l.Name)) }))
+	})
 }

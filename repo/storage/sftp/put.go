@@ -3,8 +3,6 @@ package sftp
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -22,22 +20,34 @@ const stepSize = 2 << 20
 
 // Put stores an object as doc.go says.
 func (s *Store) Put(ctx context.Context, name string, data []byte) error {
+	return s.putBy(ctx, name, data, (*Store).place)
+}
+
+// PutNew is part of storage.Creator: the protocol's own rename replaces nothing.
+func (s *Store) PutNew(ctx context.Context, name string, data []byte) error {
+	return s.putBy(ctx, name, data, (*Store).placeNew)
+}
+
+// placer gives a temporary file the object's name.
+type placer func(s *Store, c *conn, temp, name string, data []byte) error
+
+func (s *Store) putBy(ctx context.Context, name string, data []byte, place placer) error {
 	err := refused(ctx, storage.CheckName(name))
 	if err == nil {
-		err = s.put(ctx, name, data)
+		err = s.put(ctx, name, data, place)
 	}
 	return s.failed("put", name, err)
 }
 
-func (s *Store) put(ctx context.Context, name string, data []byte) error {
-	temp := s.at(path.Join(tempFolder, tempName(s.session)))
+func (s *Store) put(ctx context.Context, name string, data []byte, place placer) error {
+	temp := s.at(path.Join(tempFolder, storage.TempName(s.session)))
 	err := s.do(ctx, func(c *conn) error {
 		if err := s.makeFolder(c, path.Dir(name)); err != nil {
 			return err
 		}
 		err := writeTemp(ctx, c, temp, data)
 		if err == nil {
-			err = s.place(c, temp, name, data)
+			err = place(s, c, temp, name, data)
 		}
 		if err == nil {
 			return syncFolder(c, s.at(path.Dir(name)))
@@ -166,6 +176,22 @@ func syncFolder(c *conn, folder string) error {
 // place gives a temporary file the object's name. One that is there with the same bytes stays: a reader that lists the folder finds
 // it where it was.
 func (s *Store) place(c *conn, temp, name string, data []byte) error {
+	err := s.placeNew(c, temp, name, data)
+	if !errors.Is(err, storage.ErrExist) && !isFailure(err) {
+		return err
+	}
+	to := s.at(name)
+	if _, ok := c.HasExtension(extRename); ok {
+		return c.PosixRename(temp, to)
+	}
+	if err := c.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return c.Rename(temp, to)
+}
+
+// placeNew is place that replaces nothing: storage.ErrExist says that there is another object.
+func (s *Store) placeNew(c *conn, temp, name string, data []byte) error {
 	to := s.at(name)
 	err := c.Rename(temp, to)
 	if err == nil || !isFailure(err) {
@@ -175,13 +201,10 @@ func (s *Store) place(c *conn, temp, name string, data []byte) error {
 		_ = c.Remove(temp) // at worst it stays, under the name of its session
 		return nil
 	}
-	if _, ok := c.HasExtension(extRename); ok {
-		return c.PosixRename(temp, to)
+	if _, statErr := c.Stat(to); statErr == nil {
+		return storage.ErrExist
 	}
-	if err := c.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return c.Rename(temp, to)
+	return err
 }
 
 // holds reports whether a file has exactly these bytes.
@@ -236,11 +259,4 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		})
 	}
 	return s.failed("remove", name, err)
-}
-
-// tempName returns <session>-<16 hex digits>.
-func tempName(session string) string {
-	var random [8]byte
-	rand.Read(random[:]) // never fails
-	return session + "-" + hex.EncodeToString(random[:])
 }

@@ -30,6 +30,45 @@ func missingObject(ctx context.Context, s storage.Storage) error {
 	return wantList(ctx, s, "data/ab/")
 }
 
+// putNewReplacesNone has many put the same object with bytes of their own: one of them succeeds, and what he put stays.
+func putNewReplacesNone(ctx context.Context, s storage.Storage) error {
+	c, ok := s.(storage.Creator)
+	if !ok {
+		return nil
+	}
+	const name, writers = "config", 8
+	errs := make([]error, writers)
+	var all errgroup.Group
+	for i := range errs {
+		all.Go(func() error {
+			errs[i] = c.PutNew(ctx, name, pattern(1000+i, byte(i)))
+			return nil
+		})
+	}
+	_ = all.Wait() // each error is in its place
+	first := -1
+	for i, err := range errs {
+		switch {
+		case errors.Is(err, errors.ErrUnsupported):
+			return nil
+		case err == nil && first >= 0:
+			return fmt.Errorf("both %d and %d made %s", first, i, name)
+		case err == nil:
+			first = i
+		case !errors.Is(err, storage.ErrExist):
+			return fmt.Errorf("put of %s as a new object: got %w, want ErrExist", name, err)
+		}
+	}
+	if first < 0 {
+		return fmt.Errorf("none of %d made %s", writers, name)
+	}
+	want := pattern(1000+first, byte(first))
+	if err := c.PutNew(ctx, name, want); err != nil {
+		return fmt.Errorf("put of %s as a new object again, with the same bytes: %w", name, err)
+	}
+	return wantObject(ctx, s, name, want)
+}
+
 func ranges(ctx context.Context, s storage.Storage) error {
 	const name, size = "data/ab/ranges", 10_000
 	data := pattern(size, 7)

@@ -29,6 +29,7 @@ func checks() []check {
 		{"an empty object", emptyObject},
 		{"sizes", sizes},
 		{"put replaces", putReplaces},
+		{"put new replaces none", putNewReplacesNone},
 		{"put keeps no data", putKeepsNoData},
 		{"remove twice", removeTwice},
 		{"list by prefix", listByPrefix},

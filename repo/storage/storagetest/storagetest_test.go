@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type broken struct {
 	*memory.Store
 	put    func(s *memory.Store, ctx context.Context, name string, data []byte) error
+	putNew func(s *memory.Store, ctx context.Context, name string, data []byte) error
 	get    func(s *memory.Store, ctx context.Context, name string, off, n int64) (io.ReadCloser, error)
 	list   func(s *memory.Store, ctx context.Context, prefix string, fn func(string, int64) error) error
 	remove func(s *memory.Store, ctx context.Context, name string) error
@@ -36,6 +37,13 @@ func (b *broken) Put(ctx context.Context, name string, data []byte) error {
 		return b.put(b.Store, ctx, name, data)
 	}
 	return b.Store.Put(ctx, name, data)
+}
+
+func (b *broken) PutNew(ctx context.Context, name string, data []byte) error {
+	if b.putNew != nil {
+		return b.putNew(b.Store, ctx, name, data)
+	}
+	return errors.ErrUnsupported
 }
 
 func (b *broken) Get(ctx context.Context, name string, off, n int64) (io.ReadCloser, error) {
@@ -259,6 +267,12 @@ func brokenMethods() map[string]map[string]*broken {
 		"sizes": {"cut at 4 KiB": {put: func(s *memory.Store, ctx context.Context, name string, data []byte) error {
 			return s.Put(ctx, name, data[:min(len(data), 4096)])
 		}}},
+		"put new replaces none": {
+			"the last one wins": {putNew: func(s *memory.Store, ctx context.Context, name string, data []byte) error {
+				return s.Put(ctx, name, data)
+			}},
+			"nobody wins": {putNew: func(*memory.Store, context.Context, string, []byte) error { return storage.ErrExist }},
+		},
 		"put replaces": {"first wins": {put: func(s *memory.Store, ctx context.Context, name string, data []byte) error {
 			if r, err := s.Get(ctx, name, 0, -1); err == nil {
 				return r.Close()

@@ -54,10 +54,15 @@ func Explain(err error) error {
 	return err
 }
 
+// NoTLS is what to think of when a server does not understand a request at all.
+const NoTLS = ": if it speaks TLS, write https://"
+
 // Status says in one sentence why a server refused a request.
 func Status(code int) error {
 	text := fmt.Sprintf("the server answers %d %s", code, http.StatusText(code))
 	switch code {
+	case http.StatusBadRequest:
+		return fmt.Errorf("%s%s", text, NoTLS)
 	case http.StatusNotFound:
 		return fmt.Errorf("%s: %w", text, storage.ErrNotExist)
 	case http.StatusUnauthorized:

@@ -32,7 +32,13 @@ func (*program) Skipf(format string, args ...any)  { log.Fatalf(format, args...)
 func (*program) Logf(format string, args ...any)   { log.Printf(format, args...) }
 func (*program) Failed() bool                      { return false }
 func (p *program) Cleanup(f func())                { p.cleanup = append(p.cleanup, f) }
-func (p *program) TempDir() string                 { return p.folder }
+func (p *program) TempDir() string {
+	folder, err := os.MkdirTemp(p.folder, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	return folder
+}
 
 func main() {
 	if len(os.Args) != 3 {
