@@ -142,7 +142,7 @@ func (w *walker) entries(dir *folder, fs source.FileSystem) error {
 		w.problem(snapshot.Unreadable, dir.path, err)
 		return nil
 	}
-	dir.recovers = dir.recovers || isCluster(names)
+	w.cluster(dir, names)
 	if left, ok := tagged(w.o, dir, names); ok {
 		names = left
 	}
@@ -504,19 +504,6 @@ func fillNode(n *snapshot.Node, name string, st *source.Stat, atime bool) {
 	if atime {
 		n.AccessTime = st.AccessTime
 	}
-}
-
-// isCluster reports whether the ascending names of a folder's entries are those of a PostgreSQL cluster. All its files are good only together, and
-// as they were at one moment: then it recovers as from a power cut. None of them may be of a later moment than the log, so a file that is
-// being written when the file system snapshot is made is taken from there all the same. A page that is written in part is repaired from the log
-// (full_page_writes).
-func isCluster(names []string) bool {
-	for _, name := range []string{"PG_VERSION", "base", "global", "pg_wal"} {
-		if _, ok := slices.BinarySearch(names, name); !ok {
-			return false
-		}
-	}
-	return true
 }
 
 // newSets finds the names that may be SQLite databases with journals beside them. All names of a set share a fileSet; the database

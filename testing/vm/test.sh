@@ -14,7 +14,7 @@ case $what in
   lvm) package=./source/lvm ;;
   kill)
     package=./cmd/tarn
-    set -- -test.run='TestKilledWhileHeld/lvm' "$@"
+    set -- -test.run='TestKilledWhileHeld/lvm|TestOverflowWhileHeld' "$@"
     (cd "$here/../.." && CGO_ENABLED=0 go build -o "$job/tarn" ./cmd/tarn)
     ;;
   zfs)
