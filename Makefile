@@ -67,12 +67,12 @@ bench-compare: ## compare the benchmarks with another commit (REF=...)
 .PHONY: vm-short
 vm-short: ## run the LVM tests that matter most in a virtual machine, some minutes
 	testing/vm/deps.sh
-	TARN_VM_SECONDS=1500 testing/vm/test.sh short
+	TARN_VM_SECONDS=2400 testing/vm/test.sh short
 
 .PHONY: vm-zfs
 vm-zfs: ## run the ZFS tests that matter most in a virtual machine; the first run builds the modules, some minutes more
 	testing/vm/deps.sh
-	TARN_TEST_KILLS=2 TARN_VM_SECONDS=1500 testing/vm/test.sh zfs -test.run='TestHolds$$|TestValid|TestKill'
+	TARN_TEST_KILLS=2 TARN_VM_SECONDS=2400 testing/vm/test.sh zfs -test.run='TestHolds$$|TestValid|TestKill'
 
 .PHONY: vm-test
 vm-test: ## run all tests of LVM and ZFS in virtual machines, with 52 killed backups, and the writers of bench/inuse (hours)
