@@ -67,11 +67,17 @@ bench-compare: ## compare the benchmarks with another commit (REF=...)
 .PHONY: vm-short
 vm-short: ## run the LVM tests that matter most in a virtual machine, some minutes
 	testing/vm/deps.sh
-	testing/vm/test.sh lvm -test.run='TestHolds$$|TestOverflow'
-	TARN_TEST_KILLS=1 testing/vm/test.sh kill
+	TARN_VM_SECONDS=2400 testing/vm/test.sh short
+
+.PHONY: vm-zfs
+vm-zfs: ## run the ZFS tests that matter most in a virtual machine; the first run builds the modules, some minutes more
+	testing/vm/deps.sh
+	TARN_TEST_KILLS=2 TARN_VM_SECONDS=2400 testing/vm/test.sh zfs -test.run='TestHolds$$|TestValid|TestKill'
 
 .PHONY: vm-test
-vm-test: ## run all LVM tests in a virtual machine, and kill backups there
+vm-test: ## run all tests of LVM and ZFS in virtual machines, with 52 killed backups, and the writers of bench/inuse (hours)
 	testing/vm/deps.sh
 	TARN_VM_SECONDS=3600 testing/vm/test.sh lvm
-	TARN_VM_SECONDS=3600 testing/vm/test.sh kill
+	TARN_VM_SECONDS=7200 TARN_TEST_KILLS=13 testing/vm/test.sh tarn
+	TARN_VM_SECONDS=3600 testing/vm/test.sh inuse -runs 5 -each 2
+	TARN_VM_SECONDS=3600 testing/vm/test.sh zfs

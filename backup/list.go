@@ -23,27 +23,28 @@ type lister struct {
 type stepKind uint8
 
 const (
-	stepEntry  stepKind = iota // anything but a folder
-	stepEnter                  // a folder that is open
-	stepAbove                  // a folder that is only on the way to what was asked for
-	stepLeave                  // the folder entered last ends
-	stepClosed                 // a folder that can't be opened
-	stepFailed                 // something else that can't be read
-	stepGone                   // an entry that went away since its folder was listed
-	stepNone                   // an entry that is not read
-	stepDone                   // nothing more comes of a folder that was not entered
+	stepEntry   stepKind = iota // anything but a folder
+	stepEnter                   // a folder that is open
+	stepAbove                   // a folder that is only on the way to what was asked for
+	stepLeave                   // the folder entered last ends
+	stepClosed                  // a folder that can't be opened
+	stepProblem                 // something that is wrong with a path, and no entry
+	stepGone                    // an entry that went away since its folder was listed
+	stepNone                    // an entry that is not read
+	stepDone                    // nothing more comes of a folder that was not entered
 )
 
 // step is what the lister says of one place.
 type step struct {
-	kind stepKind
-	dir  *folder // that the entry is in; nil for stepLeave and stepFailed
-	name string
-	stat source.Stat
-	sub  *folder // of stepEnter, its stepLeave, and stepDone: the folder itself
-	set  *fileSet
-	path string // of stepFailed
-	err  error
+	kind    stepKind
+	dir     *folder // that the entry is in; nil for stepLeave and stepProblem
+	name    string
+	stat    source.Stat
+	sub     *folder // of stepEnter, its stepLeave, and stepDone: the folder itself
+	set     *fileSet
+	problem snapshot.ProblemKind // of stepProblem
+	path    string               // of stepProblem
+	err     error
 }
 
 // full is the entry's absolute path.
@@ -129,9 +130,14 @@ func (l *lister) pass() error {
 
 // failed tells of a path that can't be read.
 func (l *lister) failed(path string, err error) error {
-	s, e := l.add(stepFailed)
+	return l.problem(snapshot.Unreadable, path, err)
+}
+
+// problem tells of something that is wrong with a path.
+func (l *lister) problem(kind snapshot.ProblemKind, path string, err error) error {
+	s, e := l.add(stepProblem)
 	if e == nil {
-		s.path, s.err = path, err
+		s.problem, s.path, s.err = kind, path, err
 	}
 	return e
 }
@@ -246,7 +252,9 @@ func (l *lister) entries(dir *folder) error {
 	if err != nil {
 		return l.failed(dir.path, err)
 	}
-	dir.recovers = dir.recovers || isCluster(names)
+	if err := l.cluster(dir, names); err != nil {
+		return err
+	}
 	if left, ok := tagged(l.o, dir, names); ok {
 		names = left
 	}
@@ -284,13 +292,13 @@ func (l *lister) listed(dir *folder, name string, set *fileSet) error {
 
 // unseen tells of an entry that can't be looked at.
 func (l *lister) unseen(dir *folder, name string, set *fileSet, why error) error {
-	kind := stepFailed
+	kind := stepProblem
 	if source.IsGone(why) {
 		kind = stepGone
 	}
 	s, err := l.add(kind)
 	if err == nil {
-		s.name, s.set, s.path, s.err = name, set, pathIn(dir.path, name), why
+		s.name, s.set, s.problem, s.path, s.err = name, set, snapshot.Unreadable, pathIn(dir.path, name), why
 	}
 	return err
 }

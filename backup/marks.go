@@ -33,16 +33,3 @@ func isCacheTag(dir *folder) bool {
 	n, _ := f.Read(head)
 	return string(head[:n]) == cacheSignature
 }
-
-// isCluster reports whether the ascending names of a folder's entries are those of a PostgreSQL cluster. All its files are good only together, and
-// as they were at one moment: then it recovers as from a power cut. None of them may be of a later moment than the log, so a file that is
-// being written when the file system snapshot is made is taken from there all the same. A page that is written in part is repaired from the log
-// (full_page_writes).
-func isCluster(names []string) bool {
-	for _, name := range []string{"PG_VERSION", "base", "global", "pg_wal"} {
-		if _, ok := slices.BinarySearch(names, name); !ok {
-			return false
-		}
-	}
-	return true
-}

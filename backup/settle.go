@@ -59,6 +59,7 @@ type settler struct {
 	blind     bool              // some folder can't be looked at by its path
 	came      map[string]uint64 // inodes of files with one name that came in any round, by paths: the scan record does not have them
 	moved     map[uint64]bool   // inodes of files that left a folder or came to one, in any round
+	stirred   bool              // a folder has changed since it was listed
 }
 
 // patch is what changes in one folder of the snapshot.
@@ -75,8 +76,16 @@ func (p *patch) drops(path string) bool {
 // folderOf is the path of the folder that an absolute path is in.
 func folderOf(path string) string { return path[:max(strings.LastIndexByte(path, '/'), 1)] }
 
-// settle repeats until a round finds nothing changed, which proves that all names are of one moment.
+// settle looks again, and in the end sees to it that no folder is in the snapshot twice.
 func (s *settler) settle(ctx context.Context) error {
+	if err := s.rounds(ctx); err != nil {
+		return err
+	}
+	return s.foldersOnce(ctx)
+}
+
+// rounds repeats until a round finds nothing changed, which proves that all names are of one moment.
+func (s *settler) rounds(ctx context.Context) error {
 	for n := range settleRounds {
 		if n > 0 { // or all rounds could be over while a folder that changed once is still young
 			if err := rest(ctx, youngFolder); err != nil {
@@ -91,6 +100,7 @@ func (s *settler) settle(ctx context.Context) error {
 			s.assembler.record.Settled = !s.blind
 			return nil
 		}
+		s.stirred = true
 		if err := s.store.Flush(ctx); err != nil { // what was saved is loaded again below
 			return err
 		}
@@ -339,6 +349,13 @@ func (s *settler) drop(ctx context.Context, path string, when *snapshot.Time, pa
 	if err != nil || when != nil && n.ModTime != *when {
 		return
 	}
+	if takeOut(path, patches) {
+		s.uncount(&n, path)
+	}
+}
+
+// takeOut patches a path out of the snapshot, and reports whether it was not yet.
+func takeOut(path string, patches map[string]*patch) bool {
 	dir, name := folderOf(path), path[strings.LastIndexByte(path, '/')+1:]
 	if patches[dir] == nil {
 		patches[dir] = &patch{}
@@ -347,13 +364,22 @@ func (s *settler) drop(ctx context.Context, path string, when *snapshot.Time, pa
 		patches[dir].drop = map[string]bool{}
 	}
 	if patches[dir].drops(path) {
-		return
+		return false
 	}
 	patches[dir].drop[name] = true
-	s.assembler.record.Stats.Files--
-	s.assembler.record.Stats.Bytes -= n.Size
-	c := &s.assembler.record.Capture
+	return true
+}
+
+// uncount takes a file out of the statistics, and what was said of it.
+func (s *settler) uncount(n *snapshot.Node, path string) {
+	r := s.assembler.record
+	r.Stats.Files--
+	r.Stats.Bytes -= n.Size
+	c := &r.Capture
 	*[...]*uint64{snapshot.Whole: &c.Whole, snapshot.Appended: &c.Appended, snapshot.Torn: &c.Torn, snapshot.Carried: &c.Carried}[n.State]--
+	if n.State != snapshot.Whole {
+		r.Problems = slices.DeleteFunc(r.Problems, func(p snapshot.Problem) bool { return p.Path == path })
+	}
 }
 
 // above returns the paths of all folders that have a patch at or below them.

@@ -79,8 +79,8 @@ func (w *walker) step(s *step, at time.Time) error {
 		return w.emit(&item{kind: itemLeave})
 	case stepClosed:
 		return w.closed(s, at)
-	case stepFailed:
-		w.problem(snapshot.Unreadable, s.path, s.err)
+	case stepProblem:
+		w.problem(s.problem, s.path, s.err)
 	case stepGone:
 		w.cur.vanished++
 	case stepDone:

@@ -13,7 +13,7 @@ func TestAheadWindow(t *testing.T) {
 	p := &index.Pack{Name: blob.Name{1}, Size: 100 << 20}
 	for i := range segments {
 		p.Segments = append(p.Segments, index.Segment{Offset: uint32(80 + i*stored), Stored: stored, Plain: plain})
-		p.Blobs = append(p.Blobs, index.Entry{ID: blob.ID{byte(i), byte(i >> 8), 1}, Kind: blob.Data, Segment: uint16(i), Length: plain})
+		p.Blobs = append(p.Blobs, index.Entry{Prefix: index.Prefix{byte(i), byte(i >> 8), 1}, Kind: blob.Data, Segment: uint16(i), Length: plain})
 	}
 	x := index.New()
 	if err := x.Add(p); err != nil {
@@ -24,7 +24,7 @@ func TestAheadWindow(t *testing.T) {
 	defer a.Close()
 	var dones []func()
 	for i := range segments / 2 { // two lanes filled the pack: pairs come in the other order
-		dones = append(dones, a.Announce([]blob.ID{p.Blobs[2*i+1].ID, p.Blobs[2*i].ID, p.Blobs[2*i+1].ID}))
+		dones = append(dones, a.Announce([]blob.ID{p.Blobs[2*i+1].Prefix.ID(), p.Blobs[2*i].Prefix.ID(), p.Blobs[2*i+1].Prefix.ID()}))
 	}
 	begun, runs := map[uint16]bool{}, 0
 	for i, done := range dones {

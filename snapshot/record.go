@@ -88,6 +88,9 @@ const (
 	ProblemAttr   ProblemKind = 4 // stored, but some of its metadata could not be read
 	ProblemAppend ProblemKind = 5 // stored up to where it ended at first
 	ProblemTornOK ProblemKind = 6 // stored, marked torn, and the user had said that it does not matter
+
+	ProblemCluster   ProblemKind = 7 // a database cluster whose files were stored one by one while its server ran: together they are of no moment
+	ProblemClusterOK ProblemKind = 8 // the same, and the user had said that it does not matter
 )
 
 // Problem is one path that was not saved whole.

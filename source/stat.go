@@ -22,3 +22,10 @@ type Stat struct {
 func (s *Stat) SameContent(t *Stat) bool {
 	return s.Size == t.Size && s.ModTime == t.ModTime && s.ChangeTime == t.ChangeTime && s.Inode == t.Inode
 }
+
+// Birth is when an inode was made. Numbers of inodes are given out again, but an inode that was made before some moment was there, under its number,
+// at that moment.
+type Birth struct {
+	Device, Inode uint64
+	Time          snapshot.Time // zero if it is not known
+}

@@ -27,3 +27,23 @@ func Table(w io.Writer, results []*Result) error {
 	}
 	return nil
 }
+
+// LatencyTable prints for each run how long saves took before the backup and during it, and for all runs together. What the tool is to be
+// measured by is how much the time grows that 99 of 100 saves do not take.
+func LatencyTable(w io.Writer, results []*Result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "tool\trun\tsaves\tp50 ms\tp99\tin backup, saves\tp50\tp99\tp50 ratio\tp99 ratio\tp99 grew by ms\t")
+	line := func(tool, run string, p Latencies) {
+		a, b := p.Idle, p.Backup
+		ratio := func(x, y float64) float64 { return y / max(x, 1e-3) }
+		fmt.Fprintf(t, "%s\t%s\t%d\t%.2f\t%.1f\t%d\t%.2f\t%.1f\t%.2f\t%.2f\t%.1f\t\n", tool, run, a.Saves, a.Median, a.P99, b.Saves, b.Median, b.P99,
+			ratio(a.Median, b.Median), ratio(a.P99, b.P99), b.P99-a.P99)
+	}
+	for _, r := range results {
+		for i, p := range r.Latencies {
+			line(r.Tool, fmt.Sprint(i+1), p)
+		}
+		line(r.Tool, "all", Latencies{r.Idle, r.Busy})
+	}
+	return t.Flush()
+}

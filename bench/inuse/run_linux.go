@@ -20,16 +20,23 @@ type Plan struct {
 
 // Result is what the runs of one tool came to.
 type Result struct {
-	Tool    string        `json:"tool"`
-	Runs    int           `json:"runs"`
-	Seconds float64       `json:"seconds"` // of one backup, on the average
-	Idle    Latency       `json:"saves_idle"`
-	Busy    Latency       `json:"saves_during_backup"`
-	Refused []string      `json:"refused,omitempty"` // saves that failed
-	took    time.Duration // all backups
-	idle    []time.Duration
-	busy    []time.Duration
+	Tool      string        `json:"tool"`
+	Runs      int           `json:"runs"`
+	Seconds   float64       `json:"seconds"` // of one backup, on the average
+	Idle      Latency       `json:"saves_idle"`
+	Busy      Latency       `json:"saves_during_backup"`
+	Latencies []Latencies   `json:"saves_of_runs"`     // of each run
+	Refused   []string      `json:"refused,omitempty"` // saves that failed
+	took      time.Duration // all backups
+	idle      []time.Duration
+	busy      []time.Duration
 	Findings
+}
+
+// Latencies says how long the saves of one run took, before and during the backup.
+type Latencies struct {
+	Idle   Latency `json:"idle"`
+	Backup Latency `json:"backup"`
 }
 
 // Latency says how long saves took.
@@ -82,7 +89,9 @@ func (p *Plan) once(ctx context.Context, tool Tool, n int, r *Result) (err error
 		return err
 	}
 	r.took += took
-	r.idle, r.busy = append(r.idle, running.Saves(Idle)...), append(r.busy, running.Saves(Backup)...)
+	idle, busy := running.Saves(Idle), running.Saves(Backup)
+	r.idle, r.busy = append(r.idle, idle...), append(r.busy, busy...)
+	r.Latencies = append(r.Latencies, Latencies{latencyOf(idle), latencyOf(busy)})
 	marked, err := tool.Marked(ctx, repo, work.Dir)
 	if err != nil {
 		return err

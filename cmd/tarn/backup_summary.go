@@ -53,7 +53,7 @@ func (a *app) savedText(s saved) string {
 			return text + ", " + a.stdout.green("everything as it was at one moment")
 		}
 		text += ", " + a.stdout.green("every file whole")
-		if n := problemsOf(r, snapshot.ProblemTornOK); n > 0 {
+		if n := tornOKOf(r); n > 0 {
 			text += fmt.Sprintf(", but for %s torn that does not matter", count(n))
 		}
 		return text
@@ -84,6 +84,11 @@ func problemGroups() []problemGroup {
 		{snapshot.Unreadable, "path could not be read and is not in the snapshot:", "paths could not be read and are not in the snapshot:", readable, false},
 		{snapshot.ProblemTorn, "file changed while it was read and may be torn:", "files changed while they were read and may be torn:",
 			"run the backup again when nobody writes to such files; of databases save a dump, with --stdin-from-command", false},
+		{snapshot.ProblemCluster, "database cluster was saved file by file while its server ran, and may not start when it is restored:",
+			"database clusters were saved file by file while their servers ran, and may not start when they are restored:",
+			"save a dump: tarn backup --stdin-from-command -- pg_dumpall; or read it from a file system snapshot: --fs-snapshot FOLDER=required", false},
+		{snapshot.ProblemClusterOK, "database cluster was saved file by file while its server ran, which --torn-ok allows:",
+			"database clusters were saved file by file while their servers ran, which --torn-ok allows:", "", true},
 		{snapshot.ProblemCarry, "file could not be read; the last snapshot's version stands in its place:",
 			"files could not be read; the last snapshot's versions stand in their place:", readable, false},
 		{snapshot.ProblemAttr, "path was saved, but not all of its metadata could be read:", "paths were saved, but not all of their metadata could be read:", "", false},

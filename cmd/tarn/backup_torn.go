@@ -33,27 +33,32 @@ func (t *tornFlags) rules() (r tornRules, err error) {
 	return r, nil
 }
 
-// judge goes through the torn files of a backup that is not committed yet. The nodes stay marked as torn whatever the user thinks of it.
+// judge goes through the torn files and clusters of a backup that is not committed yet. The nodes stay marked as torn whatever the user thinks of it.
 func (t *tornRules) judge(r *snapshot.Record) error {
 	var fatal []*snapshot.Problem
 	for i := range r.Problems {
 		p := &r.Problems[i]
-		if p.Kind != snapshot.ProblemTorn {
+		allowed, isDir := snapshot.ProblemTornOK, false
+		switch p.Kind {
+		case snapshot.ProblemTorn:
+		case snapshot.ProblemCluster:
+			allowed, isDir = snapshot.ProblemClusterOK, true
+		default:
 			continue
 		}
 		switch {
-		case t.fatal.Covers(p.Path, false):
+		case t.fatal.Covers(p.Path, isDir):
 			fatal = append(fatal, p)
-		case t.ok.Covers(p.Path, false):
-			p.Kind = snapshot.ProblemTornOK
+		case t.ok.Covers(p.Path, isDir):
+			p.Kind = allowed
 		}
 	}
 	if len(fatal) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("no snapshot was made, since --torn-fatal forbids it: %s %s", fatal[0].Path, fatal[0].Reason)
+	err := fmt.Errorf("no snapshot was made, since --torn-fatal forbids it: %s: %s", fatal[0].Path, fatal[0].Reason)
 	if n := len(fatal) - 1; n > 0 {
-		err = fmt.Errorf("%w; and %s more", err, counted(n, "file"))
+		err = fmt.Errorf("%w; and %s more", err, counted(n, "path"))
 	}
 	return withHint(err, "run it again when nobody writes there: what was uploaded is kept; a file system snapshot (tarn source list %s) would hold such files still", fatal[0].Path)
 }

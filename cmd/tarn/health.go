@@ -18,14 +18,20 @@ func problemsOf(r *snapshot.Record, kind snapshot.ProblemKind) (n uint64) {
 }
 
 // isWhole reports whether a snapshot has every file as it was at one moment, but for those of which the user said that it does not matter.
-// Files that grew at their end while they were read count as whole: what is stored is what they held.
+// Files that grew at their end while they were read count as whole: what is stored is what they held. The files of a database cluster are one thing,
+// which is torn if they are of different moments.
 func isWhole(r *snapshot.Record) bool {
-	return tornOf(r) == 0 && r.Capture.Carried == 0 && problemsOf(r, snapshot.Unreadable) == 0
+	return tornOf(r) == 0 && r.Capture.Carried == 0 && problemsOf(r, snapshot.Unreadable) == 0 && problemsOf(r, snapshot.ProblemCluster) == 0
 }
 
 // tornOf counts the torn files that matter.
 func tornOf(r *snapshot.Record) uint64 {
 	return r.Capture.Torn - min(r.Capture.Torn, problemsOf(r, snapshot.ProblemTornOK))
+}
+
+// tornOKOf counts what is torn and, as the user said, does not matter.
+func tornOKOf(r *snapshot.Record) uint64 {
+	return problemsOf(r, snapshot.ProblemTornOK) + problemsOf(r, snapshot.ProblemClusterOK)
 }
 
 // isExact reports whether all that a snapshot has, names and contents, is of one moment: all of it was read from one file system snapshot, and
@@ -53,12 +59,13 @@ func healthText(r *snapshot.Record) string {
 	for _, p := range []struct {
 		n    uint64
 		word string
-	}{{tornOf(r), "torn"}, {r.Capture.Carried, "carried"}, {problemsOf(r, snapshot.Unreadable), "unreadable"}} {
+	}{{tornOf(r), "torn"}, {r.Capture.Carried, "carried"}, {problemsOf(r, snapshot.Unreadable), "unreadable"},
+		{problemsOf(r, snapshot.ProblemCluster), "cluster torn"}} {
 		if p.n > 0 {
 			parts = append(parts, count(p.n)+" "+p.word)
 		}
 	}
-	if n := problemsOf(r, snapshot.ProblemTornOK); n > 0 {
+	if n := tornOKOf(r); n > 0 {
 		parts = append(parts, count(n)+" torn ok")
 	}
 	if r.Partial {
@@ -83,7 +90,7 @@ func stateText(s saved) string {
 
 // problemKindText is a word for programs.
 func problemKindText(k snapshot.ProblemKind) string {
-	names := [...]string{"unknown", "unreadable", "torn", "carried", "attributes", "appended", "torn-ok"}
+	names := [...]string{"unknown", "unreadable", "torn", "carried", "attributes", "appended", "torn-ok", "cluster", "cluster-ok"}
 	if int(k) < len(names) {
 		return names[k]
 	}

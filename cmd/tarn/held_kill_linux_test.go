@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tarn-backup/tarn/source/fssnap"
 	"github.com/tarn-backup/tarn/source/fssnap/fssnaptest"
 )
 
@@ -34,13 +33,10 @@ func TestKilledWhileHeld(t *testing.T) {
 			return names
 		})
 	})
-	for _, l := range []struct{ kind, fsType string }{{"thick", "ext4"}, {"thin", "xfs"}} {
-		t.Run("lvm "+l.kind+" "+l.fsType, func(t *testing.T) {
-			point := volume(t, l.kind == "thin", l.fsType)
-			killWhileHeld(t, point, moments, func() []string {
-				fssnaptest.Quiet(t, "lv") // a command that the killed backup had started goes on by itself
-				return strings.Fields(fssnaptest.Run(t, "lvs", "--noheadings", "-o", "name", lvmGroup))
-			})
+	for _, l := range volumeLayouts {
+		t.Run("lvm "+l.String(), func(t *testing.T) {
+			point := l.mount(t)
+			killWhileHeld(t, point, moments, func() []string { return volumes(t) })
 		})
 	}
 }
@@ -71,8 +67,8 @@ func killWhileHeld(t *testing.T, point string, moments int, list func() []string
 	if got := list(); !slices.Equal(got, before) {
 		t.Fatalf("a backup that ended by itself left something: %q, before %q", got, before)
 	}
-	left := 0
-	for kills := 0; left < moments; kills++ {
+	kills, left := 0, 0
+	for ; left < moments; kills++ {
 		if kills == 20*moments {
 			t.Fatalf("only %d of %d killed backups left something", left, kills)
 		}
@@ -80,13 +76,15 @@ func killWhileHeld(t *testing.T, point string, moments int, list func() []string
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(time.Duration(random.Int64N(int64(whole))), func() { cmd.Process.Kill() })
+		moment := time.Duration(random.Int64N(int64(whole)))
+		timer := time.AfterFunc(moment, func() { cmd.Process.Kill() })
 		cmd.Wait()
 		timer.Stop()
 		if slices.Equal(list(), before) {
 			continue
 		}
 		left++
+		t.Logf("killed after %v of %v: something is left, %d of %d", moment.Round(time.Millisecond), whole.Round(time.Millisecond), left, moments)
 		said := tarn.must("backup", "--force", "--fs-snapshot", "required", work)
 		if got := list(); !slices.Equal(got, before) {
 			t.Fatalf("after the next backup there are %q, want %q\n%s", got, before, said)
@@ -95,47 +93,6 @@ func killWhileHeld(t *testing.T, point string, moments int, list func() []string
 			t.Errorf("it does not say that it removed something:\n%s", said)
 		}
 	}
-	t.Logf("%d killed backups left something, and the next one removed it", left)
+	t.Logf("%d backups killed, %d of them left something, and the next one removed it", kills, left)
 	tarn.must("check", "--read-data")
-}
-
-const lvmGroup = "tarnkill"
-
-// volume makes a volume group on a loop device, with a volume and a snapshot of the user's own, and returns where the volume is mounted.
-func volume(t *testing.T, thin bool, fsType string) (point string) {
-	t.Helper()
-	if _, err := os.Stat("/dev/mapper/control"); err != nil || !fssnap.Root() {
-		t.Skip("no device mapper here: testing/vm/test.sh kill")
-	}
-	fssnaptest.Program(t, "lvcreate", "lvm2 thin-provisioning-tools")
-	run := func(name string, args ...string) { t.Helper(); fssnaptest.Run(t, name, args...) }
-	dir := t.TempDir()
-	image := filepath.Join(dir, "image")
-	if err := os.WriteFile(image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(image, 900<<20); err != nil {
-		t.Fatal(err)
-	}
-	loop := strings.TrimSpace(fssnaptest.Run(t, "losetup", "-f", "--show", image))
-	t.Cleanup(func() { run("losetup", "-d", loop) })
-	run("vgcreate", lvmGroup, loop)
-	t.Cleanup(func() { run("vgremove", "--force", "--yes", lvmGroup) }) // the test's own group, with all in it
-	if thin {
-		run("lvcreate", "-T", "-L", "480M", lvmGroup+"/pool")
-		run("lvcreate", "-V", "320M", "-T", lvmGroup+"/pool", "-n", "origin")
-		run("lvcreate", "-s", "-n", "tarn-my-own", lvmGroup+"/origin")
-	} else {
-		run("lvcreate", "-Wn", "-L", "320M", "-n", "origin", lvmGroup)
-		run("lvcreate", "-s", "-L", "32M", "-n", "tarn-my-own", lvmGroup+"/origin")
-	}
-	device := "/dev/" + lvmGroup + "/origin"
-	run("mkfs."+fsType, "-q", device)
-	point = filepath.Join(dir, "mnt")
-	if err := os.Mkdir(point, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	run("mount", "-t", fsType, device, point)
-	t.Cleanup(func() { run("umount", point) })
-	return point
 }

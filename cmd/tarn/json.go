@@ -95,6 +95,7 @@ type statsLine struct {
 	TornOK     uint64 `json:"files_torn_ok,omitempty"` // of these
 	Carried    uint64 `json:"files_carried"`
 	Unreadable uint64 `json:"unreadable"`
+	Clusters   uint64 `json:"clusters_torn,omitempty"`
 }
 
 func statsLineOf(r *snapshot.Record) statsLine {
@@ -102,7 +103,8 @@ func statsLineOf(r *snapshot.Record) statsLine {
 	return statsLine{Files: s.Files, Folders: s.Folders, Others: s.Others, New: s.New, Changed: s.Changed, Unchanged: s.Unchanged,
 		Vanished: s.Vanished, Bytes: s.Bytes, Read: s.Read, Added: s.Added, Stored: s.Stored, Blobs: s.Blobs, DurationMS: s.DurationMS,
 		FilesWhole: c.Whole, Appended: c.Appended, Torn: c.Torn,
-		TornOK: problemsOf(r, snapshot.ProblemTornOK), Carried: c.Carried, Unreadable: problemsOf(r, snapshot.Unreadable)}
+		TornOK: problemsOf(r, snapshot.ProblemTornOK), Carried: c.Carried, Unreadable: problemsOf(r, snapshot.Unreadable),
+		Clusters: problemsOf(r, snapshot.ProblemCluster)}
 }
 
 func snapshotLineOf(s saved) snapshotLine {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"os/user"
@@ -99,6 +100,12 @@ func TestPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { work.Process.Kill(); work.Wait() })
+	// Without a file system snapshot the files are of different moments, and the backup says so.
+	said, err := tarn.command("backup", "--fs-snapshot", "off", origin.data).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitNotWhole || !strings.Contains(string(said), "database cluster was saved file by file") {
+		t.Errorf("a cluster at work, without a file system snapshot: %v\n%s", err, said)
+	}
 	last := ""
 	for n := range rounds {
 		t.Log(tarn.must("backup", origin.data))

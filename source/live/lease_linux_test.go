@@ -88,8 +88,9 @@ func TestWriterDoesNotWait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if waits[i] > patience {
-			t.Fatalf("a writer waited for %v", waits[i])
+		// The reader is this goroutine, and hangs in the call above. If the kernel had taken the lease away, after 45 s, it would still be listed as held.
+		if f.Leased() {
+			t.Fatalf("a writer waited for %v, and nobody let go of the lease", waits[i])
 		}
 		file.Close()
 		if r := end(t, f); !r.Later {
@@ -100,9 +101,6 @@ func TestWriterDoesNotWait(t *testing.T) {
 	slices.Sort(waits)
 	t.Logf("open for writing waited %v in the middle, %v at most", waits[len(waits)/2], waits[len(waits)-1])
 }
-
-// patience is far less than the 45 s after which the kernel takes a lease away, and far more than any machine needs.
-const patience = 20 * time.Second
 
 // TestManyLeases takes more leases than are given out at once, and opens all the files for writing at once.
 func TestManyLeases(t *testing.T) {
@@ -115,7 +113,6 @@ func TestManyLeases(t *testing.T) {
 		fresh(t, dir, fmt.Sprint(i))
 		files = append(files, begin(t, c, dirfd, fmt.Sprint(i), live.First))
 	}
-	start := time.Now()
 	opened := make(chan error)
 	for i := range count {
 		go func() {
@@ -131,11 +128,11 @@ func TestManyLeases(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if span := time.Since(start); span > patience {
-		t.Errorf("the writers waited for %v", span)
-	}
 	leased := 0
 	for _, f := range files {
+		if f.Leased() {
+			t.Errorf("%s was opened for writing, and nobody let go of its lease", f.Name())
+		}
 		if r := end(t, f); r.Later && r.Method == snapshot.MethodLease {
 			leased++
 		} else if r.Method == snapshot.MethodLease {

@@ -46,15 +46,19 @@ mkdir -p "$cache"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+download_kernel() {
+  local package
+  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)/\1/p' | head -n 1)
+  [ -n "$package" ] && (cd "$work/deb" && apt-get download -qq -o APT::Sandbox::User=root "$package")
+}
+
 # The newest cloud kernel that apt knows, unpacked into the cache and installed nowhere.
 fetch_kernel() {
   [ ! -e "$cache/kernel/complete" ] || return 0
-  local package
-  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)/\1/p' | head -n 1)
-  [ -n "$package" ] || die "apt knows no linux-image-cloud-amd64: apt-get update"
   rm -rf "$cache/kernel"
   mkdir -p "$cache/kernel" "$work/deb"
-  (cd "$work/deb" && apt-get download -qq -o APT::Sandbox::User=root "$package") || die "can't download $package"
+  # What apt knows may be nothing, or older than what there is to be downloaded.
+  download_kernel 2> /dev/null || { apt-get update -qq && download_kernel; } || die "can't download linux-image-cloud-amd64"
   dpkg-deb -x "$work"/deb/*.deb "$cache/kernel"
   touch "$cache/kernel/complete"
 }

@@ -1,6 +1,8 @@
 // Inuse tries what backup tools make of files that are being saved. "inuse -h" lists the flags; package bench/inuse says what is counted.
 //
 //	go run ./bench/inuse/cmd/inuse -dir /mnt/btrfs -runs 20 -tarn bin/tarn tarn restic borg
+//	go run ./bench/inuse/cmd/inuse -latency -runs 5 -before 15s -still 1073741824 -tarn bin/tarn tarn
+//	go run ./bench/inuse/cmd/inuse -lease-cost /usr/src/linux -runs 5 -tarn bin/tarn
 package main
 
 import (
@@ -29,8 +31,8 @@ func main() {
 
 func run(ctx context.Context) error {
 	plan := inuse.Plan{}
-	var kinds, tarnFlags string
-	var asJSON, notes bool
+	var kinds, tarnFlags, tree string
+	var asJSON, notes, latency bool
 	binary := flag.String("tarn", "tarn", "the `PROGRAM` tarn")
 	flag.StringVar(&tarnFlags, "tarn-flags", "", "more `FLAGS` of tarn backup, with spaces in between")
 	flag.StringVar(&plan.Dir, "dir", ".", "the `FOLDER` in which to work: its file system is what is tried")
@@ -46,7 +48,12 @@ func run(ctx context.Context) error {
 	flag.StringVar(&kinds, "kinds", "closing", "closing, held, or `KINDS` with commas in between")
 	flag.BoolVar(&asJSON, "json", false, "print a line of JSON for each tool")
 	flag.BoolVar(&notes, "notes", false, "name what is wrong")
+	flag.BoolVar(&latency, "latency", false, "print how long saves took, before and during each backup")
+	flag.StringVar(&tree, "lease-cost", "", "instead of all that: what part of a backup of this `FOLDER` leases take")
 	flag.Parse()
+	if tree != "" {
+		return leaseCost(ctx, &plan, tree, inuse.Tarn(*binary, strings.Fields(tarnFlags)...), asJSON)
+	}
 	plan.Size &^= 7
 	switch kinds {
 	case "closing":
@@ -79,7 +86,26 @@ func run(ctx context.Context) error {
 		}
 		results = append(results, r)
 	}
+	if latency && !asJSON {
+		if err := inuse.LatencyTable(os.Stdout, results); err != nil {
+			return err
+		}
+	}
 	return report(results, asJSON, notes)
+}
+
+func leaseCost(ctx context.Context, plan *inuse.Plan, tree string, tool inuse.Tool, asJSON bool) error {
+	var rounds []*inuse.LeaseCost
+	err := inuse.MeasureLeases(ctx, tree, plan.Scratch, tool, plan.Runs, func(c *inuse.LeaseCost) {
+		rounds = append(rounds, c)
+		if asJSON {
+			_ = json.NewEncoder(os.Stdout).Encode(c)
+		}
+	})
+	if err != nil || asJSON {
+		return err
+	}
+	return inuse.LeaseTable(os.Stdout, rounds)
 }
 
 func report(results []*inuse.Result, asJSON, notes bool) error {
