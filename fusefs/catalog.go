@@ -142,10 +142,10 @@ func newLibrarian(o *Options, s *store) *librarian {
 	return &librarian{o: o, store: s, turn: make(chan struct{}, 1), bad: map[blob.Name]time.Time{}}
 }
 
-// catalog returns the layout, not older than refreshEvery, unless somebody else is finding out or the storage can't be reached.
+// catalog returns the layout, not older than Options.Fresh, unless somebody else is finding out or the storage can't be reached.
 func (l *librarian) catalog(ctx context.Context) (*catalog, error) {
 	l.mu.Lock()
-	now, fresh := l.now, time.Since(l.looked) < refreshEvery
+	now, fresh := l.now, time.Since(l.looked) < l.o.Fresh
 	l.mu.Unlock()
 	if now != nil && fresh {
 		return now, nil
@@ -165,7 +165,7 @@ func (l *librarian) catalog(ctx context.Context) (*catalog, error) {
 	}
 	defer func() { <-l.turn }()
 	l.mu.Lock()
-	now, fresh = l.now, time.Since(l.looked) < refreshEvery // it may have been somebody's turn meanwhile
+	now, fresh = l.now, time.Since(l.looked) < l.o.Fresh // it may have been somebody's turn meanwhile
 	l.mu.Unlock()
 	if now != nil && fresh {
 		return now, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -18,6 +19,7 @@ type fileSystem struct {
 	lib    *library
 	reader *reader
 	owner  *Owner
+	fresh  time.Duration // how long the kernel may keep what may change
 	pusher *pusher
 	tell   *complaints
 	all    context.Context // ends with the mount
@@ -26,7 +28,7 @@ type fileSystem struct {
 
 func newFileSystem(r Repository, o *Options, uid, gid uint32) *fileSystem {
 	st := newStore(r, o.CacheSize)
-	fs := &fileSystem{readOnly: readOnly{fuse.NewDefaultRawFileSystem()}, reader: newReader(st), owner: o.Owner, tell: &complaints{report: o.Report}}
+	fs := &fileSystem{readOnly: readOnly{fuse.NewDefaultRawFileSystem()}, reader: newReader(st), owner: o.Owner, fresh: o.Fresh, tell: &complaints{report: o.Report}}
 	fs.lib = &library{newLibrarian(o, st), uid, gid}
 	fs.table = newTable(&shelfDir{lib: fs.lib, id: rootID})
 	fs.all, fs.end = context.WithCancel(context.Background())
@@ -112,7 +114,8 @@ func (fs *fileSystem) admit(ctx context.Context, e *entry, out *fuse.EntryOut) e
 	out.Generation, out.Attr.Ino = 1, out.NodeId
 	out.EntryValid, out.AttrValid = permanent, permanent
 	if e.brief {
-		out.EntryValid, out.AttrValid = 1, 1
+		out.SetEntryTimeout(fs.fresh)
+		out.SetAttrTimeout(fs.fresh)
 	}
 	return nil
 }
@@ -165,7 +168,7 @@ func (fs *fileSystem) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *f
 	}
 	out.AttrValid = permanent
 	if n.shot() == nil && found.Type == snapshot.Dir {
-		out.AttrValid = 1
+		out.SetTimeout(fs.fresh)
 	}
 	return fs.status(ctx, n, err)
 }

@@ -28,6 +28,7 @@ type Options struct {
 	Owner     *Owner                      // of everything; nil for the owners that the snapshots have
 	Device    string                      // what the mount table calls the source; empty for "tarn"
 	CacheSize int64                       // bytes of large blobs that are kept; zero for 32 MiB
+	Fresh     time.Duration               // how old what is shown of the list of snapshots may be; zero for a second, less for not at all
 
 	AllowOther bool // other users may look, as far as modes and ACLs let them
 
@@ -64,7 +65,7 @@ const (
 	defaultCacheSize = 32 << 20
 	treeCacheSize    = 16 << 20        // bytes of folder blobs that are kept
 	listCacheSize    = 4 << 20         // bytes of content lists that are kept
-	refreshEvery     = time.Second     // how often it is looked for new snapshots at most
+	defaultFresh     = time.Second
 	forever          = 1 << 62         // how long what never changes is valid, in ns
 	hangAllowed      = time.Second / 2 // how long a request may take before a signal ends it
 )
@@ -88,6 +89,10 @@ func (o *Options) setDefaults() {
 	if o.CacheSize <= 0 {
 		o.CacheSize = defaultCacheSize
 	}
+	if o.Fresh == 0 {
+		o.Fresh = defaultFresh
+	}
+	o.Fresh = max(o.Fresh, 0)
 	if o.Report == nil {
 		o.Report = func(string, error) {}
 	}

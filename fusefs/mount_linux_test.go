@@ -399,7 +399,7 @@ func TestHistory(t *testing.T) {
 	f.save(at(1), folder("etc", file("conf.txt", "needle 1"), file("same", "s")), file("was", "file"))
 	f.save(at(2), folder("etc", file("conf.txt", "needle two"), file("same", "s")), folder("was", file("inner", "i")))
 	f.save(at(3), folder("etc", file("conf.txt", "needle two"), file("same", "s"), file("new", "n").with(torn)))
-	m := f.mount(fusefs.Options{})
+	m := f.mount(fusefs.Options{Fresh: atOnce})
 	for p, want := range map[string]string{
 		"history/etc":          "conf.txt new same",
 		"history/etc/conf.txt": "2026-05-01T10-20-30_8B.txt 2026-05-02T10-20-30_10B.txt",
@@ -419,40 +419,48 @@ func TestHistory(t *testing.T) {
 		t.Error(err)
 	}
 	f.save(at(4), folder("etc", file("conf.txt", "needle four")))
-	eventually(t, "a new version appears", func() bool { return strings.Contains(m.names(t, "history/etc/conf.txt"), "2026-05-04") })
-}
-
-// eventually waits until something is so, which the kernel finds out after a second.
-func eventually(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !so(); {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not in %v", what, patience)
-		}
-		time.Sleep(50 * time.Millisecond)
+	if got := m.names(t, "history/etc/conf.txt"); !strings.Contains(got, "2026-05-04") {
+		t.Errorf("the version of a new snapshot is not among %q", got)
 	}
 }
+
+// atOnce lets a mount show at each question what is there then.
+const atOnce = -time.Nanosecond
 
 func TestSnapshotsComeAndGo(t *testing.T) {
 	f := newFixture(t)
-	m := f.mount(fusefs.Options{})
-	if got := m.names(t, "snapshots"); got != "" {
-		t.Errorf("an empty repository shows %q", got)
+	m := f.mount(fusefs.Options{Fresh: atOnce})
+	shows := func(when, want string) {
+		t.Helper()
+		if got := m.names(t, "snapshots"); got != want {
+			t.Errorf("%s it shows %q, want %q", when, got, want)
+		}
 	}
+	shows("empty,", "")
 	first := f.save(at(1), file("a", "one"))
-	eventually(t, "the first snapshot appears", func() bool { return m.names(t, "snapshots") == "2026-05-01T10-20-30 latest" })
+	shows("after a backup", "2026-05-01T10-20-30 latest")
+	if got := m.read(t, "snapshots/latest/a"); got != "one" {
+		t.Errorf("latest has %q", got)
+	}
 	f.save(at(2), file("a", "two"))
-	eventually(t, "latest is the second", func() bool {
-		data, err := os.ReadFile(m.path("snapshots/latest/a"))
-		return err == nil && string(data) == "two"
-	})
+	if got := m.read(t, "snapshots/latest/a"); got != "two" {
+		t.Errorf("latest has %q, not what the second backup saved", got)
+	}
+	r, err := os.Open(m.path("snapshots/2026-05-01T10-20-30/a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
 	if err := f.RemoveSnapshot(context.Background(), first); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the first is gone", func() bool {
-		_, err := os.Stat(m.path("snapshots/2026-05-01T10-20-30/a"))
-		return errors.Is(err, os.ErrNotExist) && m.names(t, "snapshots") == "2026-05-02T10-20-30 latest"
-	})
+	if _, err := os.Stat(m.path("snapshots/2026-05-01T10-20-30/a")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was forgotten: %v", err)
+	}
+	shows("after the first was forgotten", "2026-05-02T10-20-30 latest")
+	if data, err := io.ReadAll(r); string(data) != "one" || err != nil {
+		t.Errorf("who had opened a file of it reads %q, %v", data, err)
+	}
 }
 
 func TestDamage(t *testing.T) {
