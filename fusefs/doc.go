@@ -14,7 +14,7 @@
 //
 // A snapshot never changes, so the kernel may keep all that it is told: entries and attributes have no time limit, open, opendir and flush
 // are answered with ENOSYS, after which the kernel asks no more. What remains are READDIRPLUS, one or a few per folder, READ, and
-// LOOKUP of what was not listed. Only the folders of the layout and of history change; the kernel asks for them again after a second.
+// LOOKUP of what was not listed. Only the folders of the layout and of history change; the kernel asks for them again after a second ([Options].Fresh).
 //
 // The state per inode that the kernel knows is small and has no pointers: its number, how often it was told, and the place of its record in a
 // folder (see table and place). The record is decoded again when it is asked for, from a bounded cache of folder blobs. The position in a
@@ -44,7 +44,6 @@
 // SEEK_HOLE finds runs of zeros of 256 KiB and more of files that had holes; shorter ones are data here. Names with a slash or
 // a NUL, "." and ".." and those of more than 1024 bytes can't be shown by a kernel and are left out, with a line through Report. Folders have
 // one link, which says that their subfolders are not counted. To count the links of a file that has several, the whole snapshot is
-// walked once. A folder of history is listed in memory, with some 50 bytes per name.
-//
-// BUG(tarn): chattr flags of a snapshot's files don't show.
+// walked once. A folder of history is listed in memory, with some 50 bytes per name. Chattr flags show to who asks by ioctl, as lsattr does; a
+// kernel takes none for statx from FUSE.
 package fusefs

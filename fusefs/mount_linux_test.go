@@ -223,6 +223,28 @@ func TestXattrs(t *testing.T) {
 	}
 }
 
+// TestFlags asks for chattr flags as lsattr does.
+func TestFlags(t *testing.T) {
+	f := newFixture(t)
+	const immutable, noDump = 0x10, 0x40 // linux/fs.h
+	flagged := func(flags uint32) func(*snapshot.Node) { return func(n *snapshot.Node) { n.Flags = flags } }
+	f.save(at(1), file("fixed", "x").with(flagged(immutable|noDump)), file("plain", "y"), folder("dir").with(flagged(noDump)))
+	m := f.mount(fusefs.Options{})
+	for p, want := range map[string]uint32{"snapshots": 0, "snapshots/latest/fixed": immutable | noDump, "snapshots/latest/plain": 0, "snapshots/latest/dir": noDump} {
+		fd, err := unix.Open(m.path(p), unix.O_RDONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS); got != want || err != nil {
+			t.Errorf("%s has flags %#x, %v, want %#x", p, got, err, want)
+		}
+		if _, err := unix.IoctlGetInt(fd, 0x80087601); err != unix.ENOTTY {
+			t.Errorf("FS_IOC_GETVERSION, which is not answered: %v", err)
+		}
+		unix.Close(fd)
+	}
+}
+
 // TestAllowOther reads as another user: modes count then.
 func TestAllowOther(t *testing.T) {
 	f := newFixture(t)
