@@ -72,12 +72,12 @@ func (m *mountFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&m.allowOther, "allow-other", false, "other users may look, as far as modes and ACLs let them")
 	f.StringArrayVar(&m.templates, "path-template", nil, "show snapshots at `PATH` (any number)")
 	f.StringVar(&m.timeForm, "time-template", "", "write times like `FORM`: 2006-01-02T15-04-05")
-	f.Var(&m.cache, "cache-size", "keep `SIZE` of what was read in memory")
+	f.Var(&m.cache, "memory-cache", "keep `SIZE` of what was read in memory")
 	f.BoolVar(&m.background, "background", false, "return when the mount is ready")
 	f.StringVar(&m.log, "log", "", "with --background: write what can't be read to `FILE`")
 	f.IntVar(&m.ready, "ready-fd", 0, "")
 	f.Lookup("ready-fd").Hidden = true
-	f.Lookup("cache-size").DefValue = "64M"
+	f.Lookup("memory-cache").DefValue = "64M"
 	m.criteria.flags(f)
 }
 
