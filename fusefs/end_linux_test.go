@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,8 @@ func TestReadOnly(t *testing.T) {
 			"chmod": unix.Chmod(a, 0o600), "fchmod": unix.Fchmod(r, 0o600), "chown": unix.Chown(a, 1, 1), "lchown": unix.Lchown(a, 1, 1), "fchown": unix.Fchown(r, 1, 1),
 			"utimes": unix.UtimesNanoAt(unix.AT_FDCWD, a, []unix.Timespec{{}, {}}, 0), "setxattr": unix.Setxattr(a, "user.x", []byte("y"), 0),
 			"lsetxattr": unix.Lsetxattr(a, "user.x", []byte("y"), 0), "fsetxattr": unix.Fsetxattr(r, "user.x", []byte("y"), 0), "removexattr": unix.Removexattr(a, "user.x"),
+			"lremovexattr": unix.Lremovexattr(a, "user.x"), "fremovexattr": unix.Fremovexattr(r, "user.x"), "rename noreplace": unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, new, unix.RENAME_NOREPLACE),
+			"futimens": unix.Futimes(r, []unix.Timeval{{}, {}}), "chmod dir": unix.Chmod(d, 0o700), "mkfifo": unix.Mkfifo(new, 0o600), "bind": bind(new), "acl": unix.Setxattr(a, "system.posix_acl_access", nil, 0),
 			"access": unix.Access(a, unix.W_OK), "setflags": ioctl(unix.FS_IOC_SETFLAGS, 0x10),
 		} {
 			if err != unix.EROFS {
@@ -73,6 +76,21 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("mkdir after somebody remounted for writing: %v", err)
 		}
 	}
+}
+
+// bind makes a socket.
+func bind(p string) error {
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	dir, err := unix.Open(filepath.Dir(p), unix.O_PATH, 0) // an address has room for 108 bytes
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	return unix.Bind(s, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(p))})
 }
 
 func second[T any](_ T, err error) error { return err }

@@ -63,8 +63,8 @@ var errNotFound = errors.New("no such entry")
 
 const (
 	defaultCacheSize = 32 << 20
-	treeCacheSize    = 16 << 20        // bytes of folder blobs that are kept
-	listCacheSize    = 4 << 20         // bytes of content lists that are kept
+	treeCacheSize    = 16 << 20 // bytes of folder blobs that are kept
+	listCacheSize    = 4 << 20  // bytes of content lists that are kept
 	defaultFresh     = time.Second
 	forever          = 1 << 62         // how long what never changes is valid, in ns
 	hangAllowed      = time.Second / 2 // how long a request may take before a signal ends it

@@ -97,8 +97,16 @@ func mountOptions(o *Options) *fuse.MountOptions {
 type complaintWriter struct{ o *Options }
 
 func (w complaintWriter) Write(p []byte) (int, error) {
-	w.o.Report("", errors.New(strings.TrimSpace(string(p))))
+	if !unwanted(string(p)) {
+		w.o.Report("", errors.New(strings.TrimSpace(string(p))))
+	}
 	return len(p), nil
+}
+
+// unwanted reports whether go-fuse complains that nobody waits for an answer any more, which is so for each request that is going on when a mount
+// ends, or when whoever asked is killed.
+func unwanted(complaint string) bool {
+	return strings.HasPrefix(complaint, "writer: ") && (strings.Contains(complaint, unix.ENOENT.Error()) || strings.Contains(complaint, unix.ENODEV.Error()))
 }
 
 // mountPoint checks that dir is an empty folder and returns its real path.
