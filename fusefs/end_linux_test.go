@@ -233,12 +233,14 @@ func TestHang(t *testing.T) {
 
 func TestMountPoint(t *testing.T) {
 	f := newFixture(t)
+	f.save(at(1), folder("empty"))
 	m := f.mount(fusefs.Options{})
 	full := t.TempDir()
 	if err := os.WriteFile(full+"/x", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for dir, want := range map[string]string{full: "not empty", full + "/x": "not a directory", full + "/none": "no such file", m.dir: "not empty"} {
+	for dir, want := range map[string]string{full: "not empty", full + "/x": "not a directory", full + "/none": "no such file", m.dir: "not empty",
+		m.path("snapshots/latest/empty"): "it lies in the mount " + m.dir} {
 		if _, err := fusefs.Mount(t.Context(), f, dir, fusefs.Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("mount on %s: %v, want %q", dir, err, want)
 		}

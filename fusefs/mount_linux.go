@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,7 +110,8 @@ func unwanted(complaint string) bool {
 	return strings.HasPrefix(complaint, "writer: ") && (strings.Contains(complaint, unix.ENOENT.Error()) || strings.Contains(complaint, unix.ENODEV.Error()))
 }
 
-// mountPoint checks that dir is an empty folder and returns its real path.
+// mountPoint checks that dir is an empty folder, and not one of a snapshot, since nothing could take away the mount that shows it then. It returns its
+// real path.
 func mountPoint(dir string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, unix.ENOTCONN) {
@@ -121,7 +123,20 @@ func mountPoint(dir string) (string, error) {
 	if len(entries) > 0 {
 		return "", fmt.Errorf("mount on %s: the folder is not empty", dir)
 	}
-	return realPath(dir)
+	real, err := realPath(dir)
+	if err != nil {
+		return "", err
+	}
+	around, err := mountinfo.GetMounts(mountinfo.ParentsFilter(real))
+	if err != nil {
+		return "", err
+	}
+	// The deepest is what the folder lies in; of several on one folder the last one hides the others.
+	slices.SortStableFunc(around, func(a, b *mountinfo.Info) int { return len(a.Mountpoint) - len(b.Mountpoint) })
+	if n := len(around); n > 0 && around[n-1].FSType == fsType {
+		return "", fmt.Errorf("mount on %s: it lies in the mount %s", dir, around[n-1].Mountpoint)
+	}
+	return real, nil
 }
 
 // realPath resolves links, of all but the last part if that is a mount which does not answer.

@@ -153,6 +153,22 @@ func TestMountOfLostServer(t *testing.T) {
 	}
 }
 
+// TestMountKilled leaves a mount without its program, which "tarn umount" removes.
+func TestMountKilled(t *testing.T) {
+	c := newClient(t, filepath.Join(t.TempDir(), "repo"))
+	c.must("init", "--kdf-memory", "8M", "--kdf-passes", "1")
+	s := c.mount()
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	if out, err := c.run("mount", s.dir); err == nil || !strings.Contains(out, "a mount is there whose program is gone\nhint: \"tarn umount ") {
+		t.Errorf("a mount on what was left: %v\n%s", err, out)
+	}
+	c.must("umount", s.dir)
+	if names, err := os.ReadDir(s.dir); len(names) > 0 || err != nil {
+		t.Errorf("%s has %v, %v", s.dir, names, err)
+	}
+}
+
 // TestHundredReaders ends a mount by SIGTERM while a hundred programs read from it.
 func TestHundredReaders(t *testing.T) {
 	c := newClient(t, filepath.Join(t.TempDir(), "repo"))
