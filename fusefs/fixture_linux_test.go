@@ -46,10 +46,11 @@ type fixture struct {
 	*repo.Repo
 	t testing.TB
 
-	mu   sync.Mutex
-	bad  map[blob.ID]error
-	hang chan struct{} // if not nil, loads of data wait for its end or their own
-	hung chan struct{} // gets a token for each that waits
+	mu    sync.Mutex
+	trees int // how many blobs of folders were loaded
+	bad   map[blob.ID]error
+	hang  chan struct{} // if not nil, loads of data wait for its end or their own
+	hung  chan struct{} // gets a token for each that waits
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -64,6 +65,9 @@ func newFixture(t testing.TB) *fixture {
 func (f *fixture) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, error) {
 	f.mu.Lock()
 	err, hang := f.bad[id], f.hang
+	if kind == blob.Tree {
+		f.trees++
+	}
 	f.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -77,6 +81,13 @@ func (f *fixture) Load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte,
 		}
 	}
 	return f.Repo.Load(ctx, kind, id)
+}
+
+// loadedTrees is how many blobs of folders were loaded so far.
+func (f *fixture) loadedTrees() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.trees
 }
 
 // damage lets loads of the blob with that plaintext fail.

@@ -391,7 +391,22 @@ func TestBigFolder(t *testing.T) {
 			t.Errorf("%s has %d entries", p, got)
 		}
 	}
+	before := f.loadedTrees()
+	m.names(t, "snapshots/latest/big")
+	if got := f.loadedTrees() - before; got != 0 {
+		t.Errorf("a folder that was listed is loaded again: %d blobs", got)
+	}
 	fresh := f.mount(fusefs.Options{}) // nothing is listed yet
+	if _, err := os.Stat(fresh.path("snapshots/latest/big")); err != nil {
+		t.Fatal(err)
+	}
+	before = f.loadedTrees()
+	if _, err := os.Stat(fresh.path(fmt.Sprintf("snapshots/latest/big/entry-%07d", n))); err != nil {
+		t.Error(err)
+	}
+	if got := f.loadedTrees() - before; got == 0 || got > 6 { // by bisection of a dozen
+		t.Errorf("one look-up loaded %d blobs", got)
+	}
 	for _, i := range []int{0, 1, n / 2, n - 1} {
 		if _, err := os.Stat(fresh.path(fmt.Sprintf("snapshots/latest/big/entry-%07d", i*2))); err != nil {
 			t.Error(err)
