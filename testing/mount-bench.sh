@@ -121,7 +121,7 @@ restore() { # what, folder, environment...: into a new target, since ext4 is slo
 	local what=$1 folder=$2; shift 2
 	restored=$((restored + 1))
 	cold
-	cpu_of tarn "$what" env "$@" "$tarn" -q -r "$work/tarn" restore "$(cat "$work/id-tarn-$(basename "$folder")"):$folder" --target "$work/restored/$restored"
+	cpu_of tarn "$what" env "$@" "$tarn" -q -r "$work/tarn" restore "$(cat "$work/id-tarn-$(basename "$folder")"):$folder" --target "$work/restored/$$-$restored"
 }
 
 million() {
@@ -163,7 +163,7 @@ for _ in $(seq "$rounds"); do
 		large tarn; large restic
 		# What one core decodes: the time outside of the kernel, which writes the file.
 		restore restore_big "$work/big" GOMAXPROCS=1
-		note tarn decode_KiB_s "$(echo "2097152 / $user" | bc)"
+		note tarn decode_KiB_s "$(echo "$(stat -c %s "$work/big/file") / 1024 / $user" | bc)"
 	fi
 	if [ "${MANY:-1}" = 1 ]; then million; fi
 done
