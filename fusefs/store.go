@@ -13,7 +13,7 @@ import (
 )
 
 // keepFrom is the least size of data blobs that are kept once they are proven. They are segments alone (docs/adr/0003), so what is kept is what is
-// counted; a smaller one would hold on to the 2 MiB of its segment, and is hashed again in a tenth of a millisecond.
+// counted; a smaller one would hold on to the whole segment that it shares, and is hashed again in a tenth of a millisecond.
 const keepFrom = 512 << 10
 
 // store reads blobs and keeps some of what it read.
