@@ -38,7 +38,8 @@
 //
 // A moment is not always what anybody wants to keep: programs empty a file and then write it, sometimes with the file
 // closed in between. So a file that was changed less than 200 ms ago, or is empty and was changed less than 10 s ago, is
-// put off in the first pass ([ErrLater], [Result].Later), as is one whose lease was broken or whose looks differ. In the
+// put off in the first pass ([ErrLater], [Result].Later), as is one whose lease was broken or whose looks differ, and one that
+// somebody has open for writing and changed less than 1 s ago: it may be in the middle of being saved. In the
 // second pass, after all other files, they are waited for: twice, or five times if a file has lost bytes since it was
 // opened. After that a file that goes on changing is taken as it is, and called torn if it has just lost bytes. A program
 // that takes longer than that between emptying a file and writing it is caught with an empty file. A caller who knows

@@ -42,7 +42,8 @@ type File struct {
 
 	rung     rung
 	lease    *lease          // while it is held
-	asked    bool            // for a lease: never twice on one descriptor
+	asked    bool            // for a lease, and not refused it for a writer's sake: never twice on one descriptor
+	open     bool            // somebody had it open for writing when a lease was asked for
 	looked   bool            // two looks were tried
 	cut      bool            // it has just lost bytes, and there is no more waiting for them to be written anew
 	armed    bool            // a change after the first look must show in the second
@@ -224,9 +225,18 @@ func (f *File) Restart(ctx context.Context) error {
 
 // hold takes the best hold of the file that can be had.
 func (f *File) hold(ctx context.Context) error {
-	if f.takeLease() {
-		return nil
+	for !f.takeLease() {
+		if waited, err := f.awaitClose(ctx); err != nil {
+			return err
+		} else if !waited {
+			return f.holdOpen(ctx)
+		}
 	}
+	return nil
+}
+
+// holdOpen takes hold of a file that there is no lease on.
+func (f *File) holdOpen(ctx context.Context) error {
 	if f.traits.clones && (f.looked || !f.worn()) {
 		if cloned, err := f.cloneAtRest(ctx); cloned || err != nil {
 			return err
@@ -237,13 +247,14 @@ func (f *File) hold(ctx context.Context) error {
 	return f.arm(ctx)
 }
 
-// takeLease asks for a lease, once. It is refused if anybody has the file open for writing, or if the file isn't ours.
+// takeLease asks for a lease. It is refused if anybody has the file open for writing, or if the file isn't ours.
 func (f *File) takeLease() bool {
 	if !f.traits.leases || f.asked {
 		return false
 	}
-	f.asked = true
 	l, err := f.c.leases.take(f.fd)
+	f.open = errors.Is(err, unix.EAGAIN)
+	f.asked = !f.open
 	if err != nil { // whatever it is, the next rung serves
 		return false
 	}
@@ -256,6 +267,7 @@ func (f *File) takeLease() bool {
 const (
 	restMin   = 200 * time.Millisecond
 	restEmpty = 10 * time.Second // in the first pass, of an empty file
+	restOpen  = time.Second      // for a file that somebody has open for writing
 	triesRest = 2                // for a file that goes on changing but has lost nothing, which is taken as it is then
 )
 
@@ -286,6 +298,24 @@ func (f *File) putOff(ctx context.Context, wait time.Duration) (bool, error) {
 	}
 	f.tries++
 	return f.c.pause(ctx, wait)
+}
+
+// awaitClose waits for who has the file open and wrote to it a moment ago: a program that is put aside in the middle of saving, on a busy
+// machine for longer than restMin, closes the file when it has done, and then there is a lease to be had. It reports whether
+// it has waited.
+func (f *File) awaitClose(ctx context.Context) (bool, error) {
+	age := f.c.now().Sub(ctimeOf(&f.first))
+	if !f.open || age >= restOpen || age <= -restMin || f.tries >= triesRest {
+		return false, nil
+	}
+	if waited, err := f.putOff(ctx, restOpen-age); err != nil || !waited {
+		return false, err
+	}
+	if err := fstat(f.fd, &f.first); err != nil {
+		return false, fmt.Errorf("stat %q: %w", f.name, err)
+	}
+	f.size = f.first.Size
+	return true, f.rest(ctx)
 }
 
 // rest waits until the file has rested.

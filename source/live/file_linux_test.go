@@ -136,6 +136,58 @@ func writing(t *testing.T, path string) *os.File {
 	return file
 }
 
+// TestOpenAndYoung has a program that has saved half of a file, and keeps it open. Soon after that the file is put off; and in the second
+// pass the program is waited for.
+func TestOpenAndYoung(t *testing.T) {
+	dir := t.TempDir()
+	dirfd := openDir(t, dir)
+	path := filepath.Join(dir, "file")
+	fresh(t, dir, "file")
+	program := writing(t, path)
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	changed := time.Unix(st.Ctim.Unix())
+	clock := func() time.Time { return changed }
+	c := newCapturer(t, live.Options{Now: func() time.Time { return clock() }})
+	for _, k := range []struct {
+		age   time.Duration
+		later bool
+	}{
+		{200 * time.Millisecond, true},
+		{time.Second - 1, true},
+		{time.Second, false},
+		{-200 * time.Millisecond, false},
+		{-time.Hour, false},
+	} {
+		clock = func() time.Time { return changed.Add(k.age) }
+		_, r, err := capture(t.Context(), c, dirfd, "file", live.First)
+		if errors.Is(err, live.ErrLater) != k.later {
+			t.Errorf("open, and changed %v ago: %+v, %v", k.age, r, err)
+		}
+	}
+	looks := 0
+	clock = func() time.Time {
+		if looks++; looks == 2 { // it is known to be open
+			if _, err := program.WriteAt(generation(2), 0); err != nil {
+				t.Error(err)
+			}
+			if err := program.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if looks <= 2 {
+			return changed.Add(time.Second - 1)
+		}
+		return time.Now()
+	}
+	data, r, err := capture(t.Context(), c, dirfd, "file", live.Second)
+	if err != nil || string(data) != string(generation(2)) || r.Method != snapshot.MethodLease {
+		t.Errorf("closed while it was waited for: %d bytes, %+v, %v", len(data), r, err)
+	}
+}
+
 // scribble changes some bytes of a file.
 func scribble(t *testing.T, file *os.File, off int64) {
 	t.Helper()
