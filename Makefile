@@ -27,7 +27,7 @@ test: deps ## run all tests
 
 .PHONY: race
 race: ## run the tests of the packages with goroutines under the race detector
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./index ./repo/... ./backup ./restore ./source/live ./chunker
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./index ./repo/... ./backup ./restore ./source/live
 
 .PHONY: soak
 soak: ## run the long versions of the tests (hours)

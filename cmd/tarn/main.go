@@ -10,8 +10,8 @@ import (
 // heap are buffers that live as long as the program. The ballast is never touched, so it takes no memory; but while the heap is small it
 // lets tens of megabytes come together, where Go would collect after every other one.
 const (
-	gcPercent = 25
-	gcBallast = 64 << 20
+	gcPercent = 12
+	gcBallast = 96 << 20
 )
 
 func main() { os.Exit(run(os.Args[1:])) }

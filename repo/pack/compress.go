@@ -64,8 +64,9 @@ func NewCompressor(level Level) *Compressor {
 	case Max:
 		speed = zstd.SpeedBestCompression
 	}
+	// A history of one window, not two: nothing is longer than that, so nothing is ever moved down in it.
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(windowSize),
-		zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
+		zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		panic(err) // the options are constants
 	}
