@@ -145,8 +145,9 @@ func (p *pipeline) run(ctx context.Context, list func(*lister) error, v *previou
 		defer close(work)
 		return w.run()
 	})
+	h := newHelp(len(p.readers))
 	for _, r := range p.readers {
-		group.Go(func() error { return r.run(ctx, work) })
+		group.Go(func() error { return r.run(ctx, work, h) })
 	}
 	group.Go(func() error { return a.run(ctx, order) })
 	err := group.Wait()

@@ -5,7 +5,8 @@
 //	lister     opens folders, lists and stats, in walk order, and says what belongs to the backup. One goroutine.
 //	walker     compares that with the parent snapshot, and makes batches: neighbouring entries with about 4 MiB to be read. One goroutine.
 //	readers    take batches that have something to be read: open, hold still, cut, save. Each has a lane of its own, so that a
-//	           batch's small files become one segment. One per processor.
+//	           batch's small files become one segment. One per processor. Those that have nothing to read save chunks of a large
+//	           file that another reads.
 //	assembler  takes all batches in walk order, encodes folders and the scan record, and saves those. One goroutine.
 //
 // The number of batches between walker and assembler is bounded, and so is memory: neither the number of files nor their size matters. The lister

@@ -25,6 +25,7 @@ type reader struct {
 	owner    uint32
 	small    []byte          // holds a file that is one chunk, and a byte more
 	large    *chunker.Stream // made for the first file that is not
+	help     *help           // of this run
 }
 
 func newReader(lane Lane, c *live.Capturer, o *Options, p *Progress) *reader {
@@ -33,15 +34,33 @@ func newReader(lane Lane, c *live.Capturer, o *Options, p *Progress) *reader {
 	return r
 }
 
-func (r *reader) run(ctx context.Context, work <-chan *batch) error {
-	for b := range work {
-		if err := r.batch(ctx, b); err != nil {
-			b.release()
-			return err
+// run reads batches until there are no more, and saves chunks for other readers until none of them has one.
+func (r *reader) run(ctx context.Context, work <-chan *batch, h *help) error {
+	r.help = h
+	for {
+		select {
+		case b, more := <-work:
+			if !more {
+				h.leave()
+				work = nil
+				continue
+			}
+			h.free.Add(-1)
+			if err := r.batch(ctx, b); err != nil {
+				b.release()
+				return err
+			}
+			h.free.Add(1)
+			close(b.done)
+		case c, more := <-h.chunks:
+			if !more {
+				return r.lane.Flush(ctx)
+			}
+			r.save(ctx, c)
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		close(b.done)
 	}
-	return r.lane.Flush(ctx)
 }
 
 // batch reads the files of a batch. What is busy is taken up again when all others are read, and the journals of a database wait for
@@ -53,11 +72,8 @@ func (r *reader) batch(ctx context.Context, b *batch) error {
 		if !it.read {
 			continue
 		}
-		if it.stat.UID != r.owner {
-			if err := r.lane.BreakAlways(ctx); err != nil {
-				return err
-			}
-			r.owner = it.stat.UID
+		if err := r.own(ctx, it.stat.UID); err != nil {
+			return err
 		}
 		if it.set != nil && it.set.database != it.node.Name {
 			journals = append(journals, it)
@@ -397,41 +413,52 @@ func (r *reader) content(ctx context.Context, rd io.Reader, size int64) (uint64,
 	return uint64(n), snapshot.Content{Elements: []snapshot.Element{{ID: id, Length: uint64(n)}}}, nil
 }
 
+// next returns the next element of the large file, and its bytes unless it is a run of zeros.
+func (r *reader) next() (e snapshot.Element, plain []byte, err error) {
+	zeros, err := r.large.Zeros()
+	if err != nil || zeros > 0 {
+		return snapshot.Element{Length: uint64(zeros)}, nil, err
+	}
+	plain, err = r.large.Next()
+	return snapshot.Element{Length: uint64(len(plain))}, plain, err
+}
+
 // stream cuts what rd holds and saves it.
 func (r *reader) stream(ctx context.Context, rd io.Reader) (size uint64, c snapshot.Content, err error) {
 	if r.large == nil {
 		r.large = chunker.NewStream(r.o.Data, nil, nil)
 	}
 	r.large.Reset(rd)
-	list := r.lists.NewContentBuilder()
+	list := elements{reader: r, list: r.lists.NewContentBuilder()}
+	defer list.close(ctx)
 	for {
 		if err := ctx.Err(); err != nil {
 			return 0, c, err
 		}
-		e := snapshot.Element{}
-		zeros, err := r.large.Zeros()
+		e, plain, err := r.next()
+		if err == io.EOF {
+			break
+		}
 		if err != nil {
 			return 0, c, err
 		}
-		if e.Length = uint64(zeros); zeros == 0 {
-			chunk, err := r.large.Next()
-			if err == io.EOF {
-				break
-			}
-			if err != nil {
-				return 0, c, err
-			}
-			e.Length = uint64(len(chunk))
-			if e.ID, err = r.lane.Save(ctx, blob.Data, chunk); err != nil {
-				return 0, c, &saveError{err}
+		var other *chunk
+		if plain != nil {
+			if other = r.help.offer(plain, r.owner); other == nil {
+				e.ID, err = r.lane.Save(ctx, blob.Data, plain)
 			}
 		}
 		size += e.Length
-		if err := list.Add(ctx, e); err != nil {
+		if err == nil {
+			err = list.add(ctx, e, other)
+		}
+		if err != nil {
 			return 0, c, &saveError{err}
 		}
 	}
-	c, err = list.Finish(ctx)
+	if err = list.settle(ctx, 0); err == nil {
+		c, err = list.list.Finish(ctx)
+	}
 	if err != nil {
 		return 0, c, &saveError{err}
 	}
