@@ -73,6 +73,9 @@ func (l *Lane) segment(kind blob.Kind) (seg *open, size int) {
 	if kind.Meta() {
 		return &l.meta, metaSegmentSize
 	}
+	if len(l.data.plain) < tinySize*len(l.data.blobs) {
+		return &l.data, tinySegmentSize
+	}
 	return &l.data, dataSegmentSize
 }
 

@@ -6,23 +6,33 @@ import (
 	"runtime/debug"
 )
 
-// Garbage is collected when the heap, ballast included, has grown by gcPercent since the last time. The percentage is small since most of the
-// heap are buffers that live as long as the program. The ballast is never touched, so it takes no memory; but while the heap is small it
-// lets tens of megabytes come together, where Go would collect after every other one.
+// Garbage is collected when the heap, ballast included, has grown by a percentage since the last time. The ballast is never touched, so it takes no
+// memory; but while the heap is small it lets tens of megabytes come together, where Go would collect after every other one. Most of a backup's
+// heap are buffers that live as long as it, which are cheap to look through, so little is let grow over them; a mount has a million small
+// things there.
 const (
-	gcPercent = 12
 	gcBallast = 96 << 20
+	gcPercent = 25
+	gcBackup  = 12
+	gcMount   = 50
 )
+
+// collectAfter sets that percentage, unless the user has set another one by GOGC.
+func collectAfter(percent int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
+}
 
 func main() { os.Exit(run(os.Args[1:])) }
 
 // run is one call of the program; it returns the exit code.
 func run(args []string) int {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
 		ballast := make([]byte, gcBallast)
 		defer runtime.KeepAlive(ballast)
 	}
+	collectAfter(gcPercent)
 	a := newApp(os.Stdin, os.Stdout, os.Stderr)
 	root := newRoot(a)
 	root.SetArgs(args)

@@ -97,6 +97,7 @@ func (m *mountFlags) options(a *app) fusefs.Options {
 }
 
 func (a *app) mount(ctx context.Context, flags *mountFlags, dir string) error {
+	collectAfter(gcMount)
 	place, err := a.location()
 	if err != nil {
 		return err
@@ -135,7 +136,7 @@ func (a *app) mount(ctx context.Context, flags *mountFlags, dir string) error {
 // limitMemory makes the collector keep to what was promised, unless the user set a limit by environment.
 func limitMemory(cache size) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(cache) + mountReserve)
+		debug.SetMemoryLimit(int64(cache) + mountReserve + gcBallast) // which counts, although it takes nothing
 	}
 }
 

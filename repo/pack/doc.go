@@ -1,6 +1,6 @@
 // Package pack writes and reads one pack: a sealed object whose segments hold blobs.
 //
-// Blobs are small and alike, so many of them are joined to one segment of about 4 MiB, which is compressed and sealed as one;
+// Blobs are small and alike, so many of them are joined to one segment of 2 to 4 MiB, which is compressed and sealed as one;
 // small files then compress like large ones, and no blob's length shows. A segment is read whole. It starts with a byte that
 // says how the rest is compressed. The pack's directory names every blob, so that an index can be made of packs alone.
 //
