@@ -36,3 +36,22 @@ func IsPermanent(err error) bool {
 	}
 	return false
 }
+
+// busy marks an error; its text stays as it is.
+type busy struct{ error }
+
+func (b busy) Unwrap() error { return b.error }
+
+// Busy marks err as the answer of a server that is the right one, and can't do it now: a 503 of S3.
+func Busy(err error) error {
+	if err == nil {
+		return nil
+	}
+	return busy{err}
+}
+
+// IsBusy reports whether err is an answer that says "come again": the store exists, so it is worth to wait for it as long as for one that has worked.
+func IsBusy(err error) bool {
+	var b busy
+	return errors.As(err, &b)
+}

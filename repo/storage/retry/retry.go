@@ -101,6 +101,9 @@ func (a *attempt) again(ctx context.Context, err error) error {
 		a.seen.answered.Store(true)
 		return err
 	}
+	if storage.IsBusy(err) {
+		a.seen.answered.Store(true)
+	}
 	budget := a.options.Budget
 	if !a.seen.answered.Load() {
 		budget = min(budget, a.options.Start)

@@ -165,6 +165,30 @@ func TestTheBudgetEnds(t *testing.T) {
 	}
 }
 
+// A server that is busy is there: it is waited for as one that has worked, even if it was never seen to.
+func TestABusyServerIsWaitedFor(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		good bool
+	}{
+		{storage.Busy(errors.New("503")), true},
+		{errors.New("502"), false},
+	} {
+		o := quick()
+		o.Start, o.Budget = time.Nanosecond, time.Hour
+		left := 20
+		s := retry.Wrap(faulty.Wrap(memory.New(), faulty.Options{Before: func(context.Context, faulty.Op) error {
+			if left--; left > 0 {
+				return c.err
+			}
+			return nil
+		}}), o)
+		if err := s.Put(t.Context(), "config", nil); (err == nil) != c.good {
+			t.Errorf("%v: got %v", c.err, err)
+		}
+	}
+}
+
 func TestATryHasADeadline(t *testing.T) {
 	o := quick()
 	o.Try = 10 * time.Millisecond

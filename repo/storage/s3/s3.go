@@ -318,5 +318,13 @@ func (s *Store) explain(err error) error {
 	if r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusUnauthorized {
 		return fmt.Errorf("the server refuses this (%s): %w", text, fs.ErrPermission)
 	}
-	return fmt.Errorf("the server answers %d %s (%s, %s)", r.StatusCode, http.StatusText(r.StatusCode), r.Code, text)
+	says := fmt.Sprintf("%d %s", r.StatusCode, http.StatusText(r.StatusCode))
+	err = fmt.Errorf("the server answers %s", says)
+	if r.Code != says { // the answer has a body of S3's
+		err = fmt.Errorf("the server answers %s (%s, %s)", says, r.Code, text)
+	}
+	if web.Busy(r.StatusCode) {
+		return storage.Busy(err)
+	}
+	return err
 }

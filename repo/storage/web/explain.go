@@ -77,5 +77,17 @@ func Status(code int) error {
 		http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return storage.Permanent(errors.New(text))
 	}
+	if Busy(code) {
+		return storage.Busy(errors.New(text))
+	}
 	return errors.New(text)
+}
+
+// Busy reports whether a status is that of a server which can't do it now. A gateway that finds no server behind it (502, 504) is none: its address may be wrong.
+func Busy(code int) bool {
+	switch code {
+	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable:
+		return true
+	}
+	return false
 }
