@@ -52,6 +52,11 @@ func Load(ctx context.Context, keys *seal.Keys, s storage.Storage, path func(blo
 	byGroup := map[[16]byte]*group{}
 	for name, size := range sizes {
 		sh, err := readShard(ctx, keys, s, name, size)
+		if errors.Is(err, seal.ErrVersion) { // or it is the byte of the version that is damaged
+			if _, damaged := set.readNamed(ctx, name); damaged != nil {
+				err = damaged
+			}
+		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -204,10 +209,7 @@ func (s *Set) ProveAll(ctx context.Context) error {
 			if sh == nil {
 				continue
 			}
-			data, err := storage.ReadAll(ctx, s.store, sh.object, objectSizeMax)
-			if err == nil && Folder+blob.Name(sha256.Sum256(data)).String() != sh.object {
-				err = fmt.Errorf("%w: the hash of its bytes is not its name", seal.ErrCorrupt)
-			}
+			data, err := s.readNamed(ctx, sh.object)
 			if err == nil {
 				err = Prove(s.keys, data)
 			}
@@ -221,4 +223,13 @@ func (s *Set) ProveAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// readNamed reads a whole shard's object, and compares the hash of its bytes with its name.
+func (s *Set) readNamed(ctx context.Context, object string) ([]byte, error) {
+	data, err := storage.ReadAll(ctx, s.store, object, objectSizeMax)
+	if err == nil && Folder+blob.Name(sha256.Sum256(data)).String() != object {
+		err = fmt.Errorf("%w: the hash of its bytes is not its name", seal.ErrCorrupt)
+	}
+	return data, err
 }

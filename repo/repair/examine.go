@@ -59,12 +59,15 @@ func (e *examined) fault(err error) {
 func (r *reader) examine(ctx context.Context, v *repo.View, name blob.Name, size int64) (*examined, error) {
 	e := &examined{name: name, size: size}
 	dir, err := r.repo.ReadPackDirectory(ctx, name, size)
+	wrong := r.hash(ctx, name, size)
 	if err != nil {
-		e.fault(err)
+		if !errors.Is(err, seal.ErrVersion) || !repo.IsCorrupt(wrong) { // else it is the byte of the version that is damaged
+			e.fault(err)
+		}
 		dir = told(ctx, r.repo, v, name)
 	}
-	if err := r.hash(ctx, name, size); err != nil {
-		e.fault(err)
+	if wrong != nil {
+		e.fault(wrong)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

@@ -119,7 +119,7 @@ func on(t testing.TB, r *repo.Repo, s *memory.Store) *repo.Repo {
 }
 
 // TestEveryBitIsMended flips every bit of packs, parity and index, and cuts them at every length: all of that with TARN_SOAK=1, else one in a
-// few hundred. Each damage is found, and after the repairs nothing is left of it.
+// few hundred and one of each version. Each damage is found, and after the repairs nothing is left of it.
 func TestEveryBitIsMended(t *testing.T) {
 	base, s := shortened(t, parity.Ratio{Width: 3, Shards: 1})
 	whole := contents(base)
@@ -148,7 +148,7 @@ func TestEveryBitIsMended(t *testing.T) {
 		for name, data := range objects(t, s, folder) {
 			for at := range data {
 				for bit := range 8 {
-					if n++; n%every == 0 {
+					if n++; n%every == 0 || at == versionByte && bit == 0 {
 						bits++
 						flipped := bytes.Clone(data)
 						flipped[at] ^= 1 << bit

@@ -614,6 +614,9 @@ func TestEveryOperationFails(t *testing.T) {
 	t.Logf("%d cases", cases)
 }
 
+// versionByte is damaged even where others are only sampled: what it then says is that the object is right, and of a newer format.
+const versionByte = 4
+
 // TestEveryFlipAndCut damages every object but config and keys, at sampled places or with TARN_SOAK=1 at each, and repairs: what could be
 // read is still readable, and nothing reads wrong.
 func TestEveryFlipAndCut(t *testing.T) {
@@ -628,7 +631,7 @@ func TestEveryFlipAndCut(t *testing.T) {
 			continue
 		}
 		for i := range data {
-			if os.Getenv("TARN_SOAK") == "" && rng.IntN(len(data)) > 7 {
+			if os.Getenv("TARN_SOAK") == "" && i != versionByte && rng.IntN(len(data)) > 7 {
 				continue
 			}
 			cases++
