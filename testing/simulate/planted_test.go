@@ -31,7 +31,7 @@ var planted = []struct {
 			"	return v, r.completeView(ctx, v)\n}\n\n// lookAtPacks"}}},
 	{"views don't look at the trash", []edit{{"repo/view.go", "		if v.Trashed[n] {\n			v.Doomed[n] = size\n			return\n		}\n", ""}}},
 	{"the index is trusted for packs that are not listed", []edit{
-		{"repo/view.go", "		_, listed := v.Packs[l.Name]\n		if !listed {\n			x = v.DoomedIndex\n			_, listed = v.Doomed[l.Name]\n		}\n",
+		{"repo/view.go", "		_, listed := v.Packs[l.Name]\n		if !listed && !v.live {\n			x = v.DoomedIndex\n			_, listed = v.Doomed[l.Name]\n		}\n",
 			"		if _, doomed := v.Doomed[l.Name]; doomed {\n			x = v.DoomedIndex\n		}\n"},
 		{"repo/view.go", "!listed || have {", "have {"}}},
 	{"writers refer to what is in trash", []edit{{"repo/writer.go",
