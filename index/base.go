@@ -73,6 +73,25 @@ func (b *base) lookupAll(id *blob.ID, buf []blob.Extent) []blob.Extent {
 	return buf
 }
 
+// all is Index.All for a generation.
+func (b *base) all(yield func(*PackInfo, Row) bool) bool {
+	infos := make([]*PackInfo, b.packCount())
+	for i := range b.slotCount() {
+		r := b.slot(i)
+		if r.free() || !b.isLive(r.pack()) {
+			continue
+		}
+		info := &infos[r.pack()]
+		if *info == nil {
+			*info = b.packInfo(int(r.pack()))
+		}
+		if !yield(*info, r.row()) {
+			return false
+		}
+	}
+	return true
+}
+
 // blobsByPack is table.blobsByPack for a generation.
 func (b *base) blobsByPack(rows []Row, wanted func(blob.Name) bool, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
 	starts, positions := byPack(b.packCount(), func(see func(uint32, *row)) {

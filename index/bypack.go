@@ -37,20 +37,17 @@ func inPackOrder(rows []Row) {
 	})
 }
 
-// blobsByPack gives each live pack of the table that is wanted with its rows, until yield says no. It returns the memory of the rows for further use.
-func (t *table) blobsByPack(rows []Row, wanted func(blob.Name) bool, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
-	var shards [256][]row
-	for i := range t.shards { // what is added from here on is not seen; rows never change
-		s := &t.shards[i]
-		s.mu.RLock()
-		shards[i] = s.rows
-		s.mu.RUnlock()
+// blobsByPack gives each live pack of the table that is wanted with its rows, until yield says no. It returns buf, for further use.
+func (t *table) blobsByPack(buf []Row, wanted func(blob.Name) bool, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
+	var shards [256]rows
+	for i := range t.shards {
+		shards[i] = t.shards[i].list()
 	}
 	packs := t.list()
 	starts, positions := byPack(len(packs), func(see func(uint32, *row)) {
 		for i := range shards {
-			for j := range shards[i] {
-				see(uint32(i)<<24|uint32(j), &shards[i][j])
+			for j := range shards[i].n {
+				see(uint32(i)<<24|uint32(j), shards[i].at(j))
 			}
 		}
 	})
@@ -58,14 +55,14 @@ func (t *table) blobsByPack(rows []Row, wanted func(blob.Name) bool, yield func(
 		if tp.dead.Load() || !wanted(tp.Name) {
 			continue
 		}
-		rows = rows[:0]
+		buf = buf[:0]
 		for _, at := range positions[starts[n]:starts[n+1]] {
-			rows = append(rows, shards[at>>24][at&(1<<24-1)].row())
+			buf = append(buf, shards[at>>24].at(int(at&(1<<24-1))).row())
 		}
-		inPackOrder(rows)
-		if !yield(&tp.PackInfo, rows) {
-			return rows, false
+		inPackOrder(buf)
+		if !yield(&tp.PackInfo, buf) {
+			return buf, false
 		}
 	}
-	return rows, true
+	return buf, true
 }

@@ -101,6 +101,22 @@ func (x *Index) Packs() iter.Seq[*PackInfo] {
 	}
 }
 
+// All goes through all blobs, copies too, in no particular order, each with its pack. One that is added or removed meanwhile may be seen or not.
+func (x *Index) All() iter.Seq2[*PackInfo, Row] {
+	return func(yield func(*PackInfo, Row) bool) {
+		for _, b := range x.bases {
+			if !b.all(yield) {
+				return
+			}
+		}
+		x.delta.all(yield)
+	}
+}
+
+// Keep forgets all blobs but those that are wanted, and gives their memory back; of what was read from the local cache it forgets nothing. The packs
+// stay as they were, and count in Len. Nothing else of the Index may be called meanwhile.
+func (x *Index) Keep(wanted func(id blob.ID) bool) { x.delta.keep(wanted) }
+
 // Blobs goes through the packs, each with its blobs in the order in which they lie in it. The rows are overwritten by
 // the next pack's. It is for checks of all that there is: it first sorts the whole index by pack, for which it allocates
 // 4 bytes per blob.

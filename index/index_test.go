@@ -79,6 +79,19 @@ func checkHolds(t *testing.T, x *index.Index, packs, gone []*index.Pack) {
 	if len(listed) != len(names) {
 		t.Errorf("Packs() gave %d packs, want %d", len(listed), len(names))
 	}
+	all := map[blob.Name][]index.Row{}
+	for info, row := range x.All() {
+		all[info.Name] = append(all[info.Name], row)
+	}
+	for name, p := range names {
+		if !slices.Equal(sortRows(all[name]), sortRows(rows(p))) {
+			t.Errorf("All() gave other rows of pack %s", name.Short())
+		}
+		delete(all, name)
+	}
+	if len(all) > 0 {
+		t.Errorf("All() gave rows of packs %v too", slices.Collect(maps.Keys(all)))
+	}
 	for info, got := range x.Blobs() {
 		checkInfo(t, names[info.Name], info)
 		if !slices.Equal(got, rows(names[info.Name])) {
@@ -120,6 +133,16 @@ func sortExtents(extents []blob.Extent) {
 	slices.SortFunc(extents, func(a, b blob.Extent) int { return bytes.Compare(a.Pack[:], b.Pack[:]) })
 }
 
+func sortRows(rows []index.Row) []index.Row {
+	slices.SortFunc(rows, func(a, b index.Row) int {
+		if c := bytes.Compare(a.Prefix[:], b.Prefix[:]); c != 0 {
+			return c
+		}
+		return (int(a.Segment)<<24 | int(a.Offset)) - (int(b.Segment)<<24 | int(b.Offset))
+	})
+	return rows
+}
+
 // somePacks makes packs of all shapes; the last two also hold blobs of the first one, in other places.
 func somePacks(seed uint64) []*index.Pack {
 	r := newRand(seed)
@@ -151,6 +174,46 @@ func TestIndex(t *testing.T) {
 	checkHolds(t, x, left, gone)
 	add(t, x, packs[7])
 	checkHolds(t, x, append(left, packs[7]), gone[:1])
+}
+
+// TestIndexKeep: what is kept is found as before, and what comes later, too.
+func TestIndexKeep(t *testing.T) {
+	x, packs := index.New(), somePacks(11)
+	later := packs[len(packs)-1]
+	packs = packs[:len(packs)-1]
+	add(t, x, packs...)
+	wanted := func(id blob.ID) bool { return id[3]%3 == 0 }
+	x.Keep(wanted)
+	kept := map[blob.Name][]index.Row{}
+	for _, p := range packs {
+		for i, row := range rows(p) {
+			id := row.Prefix.ID()
+			if got := x.LookupAll(id, nil); slices.Contains(got, extent(p, i)) != wanted(id) {
+				t.Fatalf("LookupAll(%s) = %v, wanted: %v", id.Short(), got, wanted(id))
+			}
+			if wanted(id) {
+				kept[p.Name] = append(kept[p.Name], row)
+			}
+		}
+	}
+	if len(kept) < 10 {
+		t.Fatalf("only %d packs have something that is wanted", len(kept))
+	}
+	for info, got := range x.Blobs() {
+		if !slices.Equal(got, kept[info.Name]) {
+			t.Errorf("Blobs() gave other rows of pack %s", info.Name.Short())
+		}
+	}
+	add(t, x, later)
+	for i, row := range rows(later) {
+		if got := x.LookupAll(row.Prefix.ID(), nil); !slices.Contains(got, extent(later, i)) {
+			t.Errorf("LookupAll(%s) = %v, want %v among them", row.Prefix.Short(), got, extent(later, i))
+		}
+	}
+	x.Keep(func(blob.ID) bool { return false })
+	for info, row := range x.All() {
+		t.Errorf("blob %s of pack %s was kept", row.Prefix.Short(), info.Name.Short())
+	}
 }
 
 func TestIndexRefusesPack(t *testing.T) {

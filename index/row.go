@@ -68,6 +68,8 @@ func makeRow(pack uint32, e *Entry) (r row) {
 	return r
 }
 
+func (r *row) prefix() Prefix { return Prefix(r[:16]) }
+
 func (r *row) is(id *blob.ID) bool { return [16]byte(r[:16]) == [16]byte(id[:16]) }
 
 // less reports whether r's prefix is before the one with these halves, taken as big-endian numbers.

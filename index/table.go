@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -28,11 +29,29 @@ type tablePack struct {
 // a byte of the id above them, so that a look-up seldom touches a row in vain.
 type shard struct {
 	mu    sync.RWMutex
-	rows  []row
+	rows  rows
 	slots []uint32
 }
 
 const shardRowsMax = 1<<24 - 1
+
+// rows is a list that grows by blocks: what is in it is never copied, and little of its memory is not in use.
+type rows struct {
+	n      int
+	blocks []*[blockRows]row
+}
+
+const blockRows = 64
+
+func (l *rows) at(i int) *row { return &l.blocks[i/blockRows][i%blockRows] }
+
+func (l *rows) add(r row) {
+	if l.n == len(l.blocks)*blockRows {
+		l.blocks = append(l.blocks, new([blockRows]row))
+	}
+	l.n++
+	*l.at(l.n - 1) = r
+}
 
 func (t *table) pack(name blob.Name) *tablePack {
 	t.mu.Lock()
@@ -132,7 +151,7 @@ func (s *shard) find(id *blob.ID, at int) (*row, int) {
 			return nil, at
 		}
 		if byte(v>>24) == id[5] {
-			if r := &s.rows[v&shardRowsMax-1]; r.is(id) {
+			if r := s.rows.at(int(v&shardRowsMax) - 1); r.is(id) {
 				return r, at + 1
 			}
 		}
@@ -142,24 +161,73 @@ func (s *shard) find(id *blob.ID, at int) (*row, int) {
 func (s *shard) add(r row) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.rows) == shardRowsMax {
+	if s.rows.n == shardRowsMax {
 		return false
 	}
-	s.rows = append(s.rows, r)
-	if len(s.rows)*4 <= len(s.slots)*3 {
-		s.place(len(s.rows) - 1)
+	s.rows.add(r)
+	if s.rows.n*4 <= len(s.slots)*3 {
+		s.place(s.rows.n - 1)
 		return true
 	}
 	s.slots = make([]uint32, len(s.slots)*3/2+8)
-	for i := range s.rows {
+	for i := range s.rows.n {
 		s.place(i)
 	}
 	return true
 }
 
+// keepLocked leaves only rows of which wanted says that they are, and gives the memory of the others back.
+func (s *shard) keepLocked(wanted func(*row) bool) {
+	kept := 0
+	for i := range s.rows.n {
+		if r := s.rows.at(i); wanted(r) {
+			*s.rows.at(kept) = *r
+			kept++
+		}
+	}
+	s.rows = rows{kept, slices.Clone(s.rows.blocks[:(kept+blockRows-1)/blockRows])}
+	s.slots = make([]uint32, kept*3/2+8)
+	for i := range kept {
+		s.place(i)
+	}
+}
+
+// keep is Index.Keep for a table.
+func (t *table) keep(wanted func(id blob.ID) bool) {
+	packs := t.list()
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		s.keepLocked(func(r *row) bool { return !packs[r.pack()].dead.Load() && wanted(r.prefix().ID()) })
+		s.mu.Unlock()
+	}
+}
+
+// all is Index.All for a table.
+func (t *table) all(yield func(*PackInfo, Row) bool) bool {
+	for i := range t.shards {
+		l := t.shards[i].list()
+		packs := t.list() // after the rows, so that it has the packs of all of them
+		for j := range l.n {
+			r := l.at(j)
+			if tp := packs[r.pack()]; !tp.dead.Load() && !yield(&tp.PackInfo, r.row()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// list returns the rows that there are now. What is added from here on is not seen; rows never change.
+func (s *shard) list() rows {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.rows
+}
+
 // place enters row i into the slots.
 func (s *shard) place(i int) {
-	r := &s.rows[i]
+	r := s.rows.at(i)
 	at := scale(binary.LittleEndian.Uint32(r[1:]), len(s.slots))
 	for s.slots[at] != 0 {
 		if at++; at == len(s.slots) {

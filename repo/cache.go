@@ -72,6 +72,19 @@ func (c *segmentCache) get(ctx context.Context, key segmentKey, fetch func() ([]
 	}
 }
 
+// clear drops all segments that are kept.
+func (c *segmentCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := c.order.Front(); e != nil; e = e.Next() {
+		s := e.Value.(*segment)
+		s.place = nil
+		delete(c.known, s.key)
+	}
+	c.order.Init()
+	c.size = 0
+}
+
 func (c *segmentCache) fill(s *segment, fetch func() ([]byte, error)) {
 	plain, err := fetch()
 	c.settle(s, plain, err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
@@ -26,17 +27,11 @@ func (r *Repo) ConsolidateIndex(ctx context.Context, v *View) (removed, made int
 	}
 	var old, small []blob.Name
 	for name, packs := range v.Objects {
-		gone, size := false, 0
-		for _, p := range packs {
-			gone = gone || !there[p]
-			if info, ok := v.Pack(p); ok {
-				size += index.DirectorySizeMost(info.Segments(), info.Blobs)
-			}
-		}
+		gone := slices.ContainsFunc(packs, func(p blob.Name) bool { return !there[p] })
 		switch {
 		case gone || len(packs) == 0:
 			old = append(old, name)
-		case size < indexSmall:
+		case v.bodies[name] < indexSmall:
 			small = append(small, name)
 		}
 	}

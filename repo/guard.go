@@ -184,12 +184,15 @@ func (r *Repo) RenewParity(ctx context.Context, v *View) (damaged []blob.Name, e
 // metaPacks are the packs that hold nothing but metadata.
 func metaPacks(x *index.Index) map[blob.Name]bool {
 	meta := map[blob.Name]bool{}
-	for info, rows := range x.Blobs() {
-		only := true
-		for i := range rows {
-			only = only && rows[i].Kind.Meta()
+	for info := range x.Packs() {
+		meta[info.Name] = true
+	}
+	var last *index.PackInfo
+	for info, row := range x.All() {
+		if !row.Kind.Meta() && info != last {
+			meta[info.Name] = false
+			last = info
 		}
-		meta[info.Name] = only
 	}
 	return meta
 }

@@ -96,6 +96,9 @@ func (r *Repo) segment(ctx context.Context, info *index.PackInfo, number uint16,
 	})
 }
 
+// DropSegments gives the memory of decoded segments back, for who will read others from now on.
+func (r *Repo) DropSegments() { r.cache.clear() }
+
 // decoder is what one fetch works with.
 type decoder struct {
 	dec         *pack.Decompressor

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/tarn-backup/tarn/blob"
@@ -36,10 +37,11 @@ func sealObjectWith(keys *seal.Keys, kind seal.Kind, body, directory []byte, siz
 		plain = pack.AppendPlain(plain, body)
 	} else {
 		c := compressors.Get().(*pack.Compressor)
-		plain = append(plain, c.Compress(body)...)
+		plain = slices.Concat(plain, c.Compress(body))
 		compressors.Put(c)
 	}
-	s := keys.NewSealer(kind, nil, plain)
+	size := seal.HeaderSize + len(plain) + len(directory) + 3*seal.TagSize + seal.FooterSize
+	s := keys.NewSealer(kind, make([]byte, 0, seal.Padme(max(size, sizeMin))), plain)
 	s.Append(plain)
 	return s.Finish(directory, sizeMin)
 }

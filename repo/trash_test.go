@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,65 @@ func TestTrash(t *testing.T) {
 	if _, err := r.Load(ctx, blob.Data, first); !errors.Is(err, repo.ErrNoBlob) && !errors.Is(err, storage.ErrNotExist) {
 		t.Errorf("when it is gone: %v", err)
 	}
+}
+
+// TestLiveView: what packs in trash hold is read when it is asked for, from the index or from the packs.
+func TestLiveView(t *testing.T) {
+	ctx := t.Context()
+	s := memory.New()
+	r := create(t, s)
+	first, second, third := pack(t, r, "the first"), pack(t, r, "the second"), pack(t, r, "the third")
+	v, err := r.TakeView(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e1, _ := v.Index.Lookup(first)
+	e2, _ := v.Index.Lookup(second)
+	if err := r.PutTrash(ctx, []blob.Name{e1.Pack, e2.Pack}); err != nil {
+		t.Fatal(err)
+	}
+	for name, packs := range v.Objects {
+		if slices.Contains(packs, e2.Pack) { // no index object tells of it then
+			if err := r.RemoveIndexObject(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if v, err = r.TakeLiveView(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.Doomed) != 2 || v.DoomedIndex.Len() != 0 || len(v.Objects) != 2 {
+		t.Errorf("a live view has %d packs in trash that hold %d blobs, and %d index objects", len(v.Doomed), v.DoomedIndex.Len(), len(v.Objects))
+	}
+	if _, ok := v.Index.Lookup(third); !ok || v.Index.Len() != 1 {
+		t.Errorf("%d blobs in live packs, the third one among them: %v", v.Index.Len(), ok)
+	}
+	for range 2 {
+		if err := r.LookIntoTrash(ctx, v); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range []struct {
+			id   blob.ID
+			pack blob.Name
+		}{{first, e1.Pack}, {second, e2.Pack}} {
+			if got, ok := v.DoomedIndex.Lookup(e.id); !ok || got.Pack != e.pack {
+				t.Errorf("in trash, blob %s: %v, %v", e.id.Short(), got, ok)
+			}
+		}
+		if v.DoomedIndex.Len() != 2 || v.Index.Len() != 1 || len(v.Objects) != 2 || len(v.Objects[objectOf(v, e1.Pack)]) != 1 {
+			t.Errorf("%d blobs in trash, %d others; index objects %v", v.DoomedIndex.Len(), v.Index.Len(), v.Objects)
+		}
+	}
+}
+
+// objectOf is the index object that names a pack.
+func objectOf(v *repo.View, pack blob.Name) (name blob.Name) {
+	for object, packs := range v.Objects {
+		if slices.Contains(packs, pack) {
+			name = object
+		}
+	}
+	return name
 }
 
 // TestDamagedTrash stops writers, and not readers.

@@ -34,7 +34,10 @@ type View struct {
 
 	// What is in trash and still there. A snapshot may need it, until a pruner has looked at it again: it is for reading, not for referring to.
 	Doomed      map[blob.Name]int64 // stored bytes of the packs
-	DoomedIndex *index.Index        // of those packs
+	DoomedIndex *index.Index        // of those packs; empty in a live view
+
+	live   bool              // what packs in trash hold was not read
+	bodies map[blob.Name]int // of each of the Objects, bytes of directories
 }
 
 // ErrBlind is wrapped by View.Blind.
@@ -42,8 +45,32 @@ var ErrBlind = errors.New("nobody can tell which packs are about to be removed")
 
 // TakeView reads what the repository holds now, never from a cache. A damaged index object costs a warning and the reading of
 // the directories of the packs that it named.
-func (r *Repo) TakeView(ctx context.Context) (*View, error) {
-	v := new(View)
+func (r *Repo) TakeView(ctx context.Context) (*View, error) { return r.takeView(ctx, new(View)) }
+
+// TakeLiveView is TakeView for who has a use for packs in trash seldom or never: what they hold is read by LookIntoTrash.
+func (r *Repo) TakeLiveView(ctx context.Context) (*View, error) {
+	return r.takeView(ctx, &View{live: true})
+}
+
+// LookIntoTrash reads what the packs in trash of a live view hold. One that is gone meanwhile is taken to hold nothing.
+func (r *Repo) LookIntoTrash(ctx context.Context, v *View) error {
+	if !v.live {
+		return nil
+	}
+	v.live = false
+	var names []blob.Name
+	for name, packs := range v.Objects {
+		if slices.ContainsFunc(packs, func(p blob.Name) bool { _, doomed := v.Doomed[p]; return doomed }) {
+			names = append(names, name)
+		}
+	}
+	if _, err := r.readIndex(ctx, v, names, (*index.Index).Add); err != nil {
+		return err
+	}
+	return r.completeDoomed(ctx, v)
+}
+
+func (r *Repo) takeView(ctx context.Context, v *View) (*View, error) {
 	if err := r.lookAtPacks(ctx, v); err != nil {
 		return nil, err
 	}
@@ -62,7 +89,7 @@ func (r *Repo) lookAtPacks(ctx context.Context, v *View) error {
 	v.Index, v.Packs = index.New(), map[blob.Name]int64{}
 	v.DoomedIndex, v.Doomed = index.New(), map[blob.Name]int64{}
 	v.Trashed, v.Trash = map[blob.Name]bool{}, map[blob.Name][]blob.Name{}
-	v.Objects, v.Damaged = map[blob.Name][]blob.Name{}, map[blob.Name]error{}
+	v.Objects, v.bodies, v.Damaged = map[blob.Name][]blob.Name{}, map[blob.Name]int{}, map[blob.Name]error{}
 	if err := r.readTrash(ctx, v); err != nil {
 		return err
 	}
@@ -92,6 +119,14 @@ func (r *Repo) completeView(ctx context.Context, v *View) error {
 		}
 		v.orphans = append(v.orphans, p)
 	}
+	if v.live {
+		return nil
+	}
+	return r.completeDoomed(ctx, v)
+}
+
+// completeDoomed is completeView for the packs in trash.
+func (r *Repo) completeDoomed(ctx context.Context, v *View) error {
 	for _, n := range v.compare(v.DoomedIndex, v.Doomed) {
 		p, err := r.ReadPackDirectory(ctx, n, v.Doomed[n])
 		if err == nil {
@@ -271,6 +306,7 @@ func (v *View) addIndexObject(name blob.Name, body, list []byte, add addPack) er
 		return fmt.Errorf("index %s: %w", name.Short(), err)
 	}
 	rest := string(body)
+	v.Objects[name], v.bodies[name] = make([]blob.Name, 0, len(packs)), len(body)
 	for i := range packs {
 		l := &packs[i]
 		if int(l.Directory) > len(rest) {
@@ -281,7 +317,7 @@ func (v *View) addIndexObject(name blob.Name, body, list []byte, add addPack) er
 		v.Objects[name] = append(v.Objects[name], l.Name)
 		x := v.Index
 		_, listed := v.Packs[l.Name]
-		if !listed {
+		if !listed && !v.live {
 			x = v.DoomedIndex
 			_, listed = v.Doomed[l.Name]
 		}
@@ -301,10 +337,13 @@ func (v *View) addIndexObject(name blob.Name, body, list []byte, add addPack) er
 
 // encodeIndexObject seals an index object that names packs.
 func encodeIndexObject(keys *seal.Keys, packs []*index.Pack) []byte {
-	var body []byte
-	list := make([]index.Listed, len(packs))
+	list, size := make([]index.Listed, len(packs)), 0
 	for i, p := range packs {
 		list[i] = p.Listed()
+		size += int(list[i].Directory)
+	}
+	body := make([]byte, 0, size)
+	for _, p := range packs {
 		body = index.AppendDirectory(body, p)
 	}
 	return sealObjectWith(keys, seal.Index, body, index.AppendList(nil, list), pack.SizeMin)

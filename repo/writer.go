@@ -48,6 +48,8 @@ type WriterOptions struct {
 	PackSize int
 	// Absent, if not nil, reports blobs that count as not there, so that they are stored again.
 	Absent func(blob.ID) bool
+	// MoveOnly says that nothing will be saved, only moved: what was stored is not put into the view's index, and takes no memory there.
+	MoveOnly bool
 }
 
 // A Writer is one session of writing. Its methods may be called by many goroutines; each of those that save has a Lane.
@@ -97,8 +99,11 @@ func (r *Repo) NewWriter(ctx context.Context, o WriterOptions) (*Writer, error) 
 
 // WriterOn is NewWriter for a session that has begun, and took a view since. If it fails the session is ended.
 func (r *Repo) WriterOn(ctx context.Context, v *View, o WriterOptions) (*Writer, error) {
-	w := &Writer{repo: r, storage: r.storage, options: o, view: v, packSize: packSizeSmall, slots: make(chan struct{}, r.far.uploads()),
-		lastIndex: time.Now()}
+	uploads := r.far.uploads()
+	if o.MoveOnly && r.far.Requests < 2 {
+		uploads = 1 // to a folder of this machine a pack is put sooner than the next one is full
+	}
+	w := &Writer{repo: r, storage: r.storage, options: o, view: v, packSize: packSizeSmall, slots: make(chan struct{}, uploads), lastIndex: time.Now()}
 	if c, ok := r.storage.(storage.Cleaner); ok {
 		w.storage = c.WithSession(o.Session.ID.String())
 	}
@@ -112,7 +117,7 @@ func (r *Repo) WriterOn(ctx context.Context, v *View, o WriterOptions) (*Writer,
 	if o.PackSize > 0 {
 		w.packSize = o.PackSize
 	}
-	w.buffers = make(chan []byte, r.far.uploads()+2)
+	w.buffers = make(chan []byte, uploads+2)
 	w.data.writer, w.meta.writer, w.meta.first = w, w, metaPackSize
 	if err := w.guard(ctx); err != nil {
 		return nil, errors.Join(err, r.storage.Remove(context.WithoutCancel(ctx), sessionName(o.Session.ID)))
@@ -304,7 +309,11 @@ func (w *Writer) fail(err error) {
 
 // packed notes a durable pack, and puts an index object when it is time.
 func (w *Writer) packed(ctx context.Context, p *index.Pack) error {
-	if err := w.view.Index.Add(p); err != nil {
+	add := w.view.Index.Add
+	if w.options.MoveOnly {
+		add = (*index.Pack).Check
+	}
+	if err := add(p); err != nil {
 		return err
 	}
 	w.mu.Lock()

@@ -8,12 +8,13 @@ import (
 
 // Garbage is collected when the heap, ballast included, has grown by a percentage since the last time. The ballast is never touched, so it takes no
 // memory; but while the heap is small it lets tens of megabytes come together, where Go would collect after every other one. Most of a backup's
-// heap are buffers that live as long as it, which are cheap to look through, so little is let grow over them; a mount has a million small
-// things there.
+// heap are buffers that live as long as it, which are cheap to look through, so little is let grow over them; a prune's are those and an index, which
+// is as cheap; a mount has a million small things there.
 const (
 	gcBallast = 96 << 20
 	gcPercent = 25
 	gcBackup  = 12
+	gcPrune   = 6
 	gcMount   = 50
 )
 

@@ -68,6 +68,7 @@ func (a *app) prune(ctx context.Context, r *opened, flags *pruneFlags) error {
 	if err != nil {
 		return fmt.Errorf("--max-unused: %w", err)
 	}
+	collectAfter(gcPrune)
 	var stage atomic.Value
 	stage.Store(prune.Looking)
 	stop := a.showProgress(func() doing { return doing{stage: string(stage.Load().(prune.Stage))} })

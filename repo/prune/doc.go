@@ -17,9 +17,13 @@
 //
 // # What it costs
 //
-// All metadata of all snapshots is read, each distinct piece once, and the directories of all packs twice. Memory: 34 bytes for each blob in the index,
-// and 22 for each that is needed or is a piece of a tree; the number of snapshots does not matter. The second look reads only trees that
-// the first one did not: what a piece of a tree says never changes.
+// All metadata of all snapshots is read, each distinct piece once, and the directories of all packs twice. The second look reads only trees that
+// the first one did not: what a piece of a tree says never changes. What packs in trash hold is read only if something is found nowhere else, so
+// hardly ever: a pack that is gone by then makes the look begin again, as one does that goes a moment earlier.
+//
+// Memory: 34 bytes for each blob in the index, until it is known what is needed, and from then on for each that is; 20 bytes for each that is needed
+// or is a piece of a tree; and about 150 MiB whatever the repository, of which most are packs and segments that are being stored again. The number of
+// snapshots does not matter.
 //
 // # Where concurrency lives
 //

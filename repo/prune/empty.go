@@ -51,14 +51,13 @@ func (p *pruner) rescue(ctx context.Context, v *repo.View) (failed map[blob.Name
 	}
 	var saved index.Set
 	return p.move(ctx, func(yield func(job) bool) {
+		if p.trashOnly.Len() == 0 {
+			return
+		}
 		for info, rows := range v.DoomedIndex.Blobs() {
 			j := job{info: info}
 			for i := range rows {
-				id := idOf(&rows[i])
-				if !p.marker.live.Has(id) {
-					continue
-				}
-				if _, ok := v.Index.Lookup(id); !ok && saved.Add(id) {
+				if id := idOf(&rows[i]); p.trashOnly.Has(id) && saved.Add(id) {
 					j.rows = append(j.rows, rows[i])
 				}
 			}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/snapshot"
@@ -39,19 +41,21 @@ func (p *pruner) look(ctx context.Context) (*repo.View, error) {
 		if err != nil {
 			return nil, err
 		}
-		v, err := p.repo.TakeView(ctx)
+		v, err := p.repo.TakeLiveView(ctx)
 		if err != nil {
 			return nil, err
 		}
-		for _, err := range v.Warnings {
-			p.options.Warn(err)
-		}
+		p.trash = &trash{pruner: p, view: v}
+		p.warn(v.Warnings)
 		if v.Blind != nil {
 			return nil, v.Blind
 		}
 		err = p.mark(ctx, v, fresh)
 		if err == nil && p.first != nil {
-			err = p.stillThere(v)
+			err = p.stillThere(ctx, v)
+		}
+		if p.trash.err != nil { // what is there only was taken for missing
+			err = p.trash.err
 		}
 		if err == nil {
 			return v, nil
@@ -177,16 +181,49 @@ func (p *pruner) firstLook(ctx context.Context) (map[blob.Session]bool, error) {
 	return busy, nil
 }
 
-// stillThere reports errMoved if something that is needed, and was found before, is not in v.
-func (p *pruner) stillThere(v *repo.View) error {
+// stillThere reports errMoved if something that is needed, and was found before, is not in v. It notes what is in trash only.
+func (p *pruner) stillThere(ctx context.Context, v *repo.View) error {
+	p.trashOnly = new(index.Set)
 	for id := range p.marker.live.All() {
-		_, ok := v.Index.Lookup(id)
-		if !ok {
-			_, ok = v.DoomedIndex.Lookup(id)
+		if _, ok := v.Index.Lookup(id); ok {
+			continue
 		}
-		if !ok {
+		if !p.trash.has(ctx, id) {
 			return fmt.Errorf("blob %s...: %w", id.Short(), errMoved)
 		}
+		p.trashOnly.Add(id)
 	}
 	return nil
+}
+
+// trash is what the packs in trash of a view hold. It is read when something is in no other pack, which most looks never find.
+type trash struct {
+	pruner *pruner
+	view   *repo.View
+	once   sync.Once
+	err    error // of the reading
+}
+
+// index returns the index of the packs in trash.
+func (t *trash) index(ctx context.Context) *index.Index {
+	t.once.Do(func() {
+		if len(t.view.Doomed) == 0 {
+			return
+		}
+		told := len(t.view.Warnings)
+		t.err = t.pruner.repo.LookIntoTrash(ctx, t.view)
+		t.pruner.warn(t.view.Warnings[told:])
+	})
+	return t.view.DoomedIndex
+}
+
+func (t *trash) has(ctx context.Context, id blob.ID) bool {
+	_, ok := t.index(ctx).Lookup(id)
+	return ok
+}
+
+func (p *pruner) warn(warnings []error) {
+	for _, err := range warnings {
+		p.options.Warn(err)
+	}
 }

@@ -110,7 +110,7 @@ func (w *walk) fail(a at, err error) {
 func (w *walk) node(ctx context.Context, a at, n *snapshot.Node) {
 	for i := range n.Xattrs {
 		if x := &n.Xattrs[i]; !x.Ref.IsZero() {
-			w.need(a, blob.Data, x.Ref)
+			w.need(ctx, a, blob.Data, x.Ref)
 		}
 	}
 	r := ofFile
@@ -139,7 +139,7 @@ func (w *walk) part(ctx context.Context, a at, r role, depth uint8, e snapshot.E
 		return
 	}
 	kind := r.kind(depth)
-	if !w.need(a, kind, e.ID) || depth == 0 && r != ofFolder {
+	if !w.need(ctx, a, kind, e.ID) || depth == 0 && r != ofFolder {
 		return
 	}
 	key := e.ID
@@ -171,8 +171,8 @@ func (w *walk) part(ctx context.Context, a at, r role, depth uint8, e snapshot.E
 func (w *walk) nodes(ctx context.Context, a at, data string) {
 	var below sync.WaitGroup
 	defer below.Wait()
+	n := new(snapshot.Node)
 	for data != "" && !w.failed.Load() {
-		n := new(snapshot.Node)
 		rest, err := snapshot.CutNode(data, n)
 		if err != nil {
 			w.fail(a, err)
@@ -183,9 +183,11 @@ func (w *walk) nodes(ctx context.Context, a at, data string) {
 		if n.Type == snapshot.Dir {
 			select {
 			case w.tokens <- struct{}{}:
+				folder := n
+				n = new(snapshot.Node)
 				below.Go(func() {
 					defer func() { <-w.tokens }()
-					w.node(ctx, child, n)
+					w.node(ctx, child, folder)
 				})
 				continue
 			default:
@@ -196,15 +198,11 @@ func (w *walk) nodes(ctx context.Context, a at, data string) {
 }
 
 // need marks a blob, and reports whether it is there, be it in trash.
-func (w *walk) need(a at, kind blob.Kind, id blob.ID) bool {
+func (w *walk) need(ctx context.Context, a at, kind blob.Kind, id blob.ID) bool {
 	if w.live.Has(id) {
 		return true
 	}
-	_, ok := w.view.Index.Lookup(id)
-	if !ok {
-		_, ok = w.view.DoomedIndex.Lookup(id)
-	}
-	if !ok {
+	if _, ok := w.view.Index.Lookup(id); !ok && !w.pruner.trash.has(ctx, id) {
 		w.fail(a, fmt.Errorf("%s %s: %w", kind, id.Short(), errMoved))
 		return false
 	}
@@ -217,7 +215,7 @@ func (w *walk) load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, er
 	r := w.pruner.repo
 	data, err := r.LoadFrom(ctx, w.view.Index, kind, id)
 	if err != nil && ctx.Err() == nil {
-		if doomed, err := r.LoadFrom(ctx, w.view.DoomedIndex, kind, id); err == nil {
+		if doomed, err := r.LoadFrom(ctx, w.pruner.trash.index(ctx), kind, id); err == nil {
 			return doomed, nil
 		}
 	}

@@ -65,12 +65,9 @@ func (p *pruner) plan(busy map[blob.Session]bool) (*plan, error) {
 			r.Damaged.add(v.Packs[n]) // nobody knows what is in it
 		}
 	}
-	for info, rows := range v.Index.Blobs() {
-		size, there := v.Packs[info.Name]
-		if !there {
-			continue // this session's own, begun since
-		}
-		u := p.usage(pl, info, rows, size)
+	usages := p.usages(pl)
+	for info := range v.Index.Packs() {
+		u := usages[info.Name]
 		r.Unused += u.unused()
 		switch {
 		case busy[info.Session]:
@@ -83,23 +80,31 @@ func (p *pruner) plan(busy map[blob.Session]bool) (*plan, error) {
 			r.Trashed.add(u.size)
 		case u.needed < u.plain:
 			pl.copied[u.name] = u.copies > 0
-			partly = append(partly, u)
+			partly = append(partly, *u)
 		default:
-			kept = append(kept, u)
+			kept = append(kept, *u)
 		}
 	}
 	p.choose(pl, partly, kept)
 	return pl, nil
 }
 
-// usage counts what is needed of a pack. A blob that is in several packs is needed in one, its home.
-func (p *pruner) usage(pl *plan, info *index.PackInfo, rows []index.Row, size int64) usage {
-	u := usage{name: info.Name, size: size}
-	for i := range rows {
-		row := &rows[i]
+// usages counts what is needed of each pack. A blob that is in several packs is needed in one, its home.
+func (p *pruner) usages(pl *plan) map[blob.Name]*usage {
+	usages := make(map[blob.Name]*usage, len(p.first.Packs))
+	for info := range p.first.Index.Packs() {
+		usages[info.Name] = &usage{name: info.Name, size: p.first.Packs[info.Name]}
+	}
+	known := make(map[*index.PackInfo]*usage, len(usages)) // finds them faster
+	for info, row := range p.first.Index.All() {
+		u := known[info]
+		if u == nil {
+			u = usages[info.Name]
+			known[info] = u
+		}
 		u.plain += int64(row.Length)
 		u.data = u.data || !row.Kind.Meta()
-		id := idOf(row)
+		id := idOf(&row)
 		switch {
 		case !p.marker.live.Has(id):
 		case p.home(pl, id) == info.Name:
@@ -108,7 +113,7 @@ func (p *pruner) usage(pl *plan, info *index.PackInfo, rows []index.Row, size in
 			u.copies++
 		}
 	}
-	return u
+	return usages
 }
 
 // home is the pack that is to keep a blob: the one that seems the safest and the longest-lived. All who ask get the same answer.

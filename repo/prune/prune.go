@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo"
 )
 
@@ -23,9 +24,12 @@ type pruner struct {
 	workers int
 	marker  *marker
 	seen    map[blob.Name]*backup // snapshots that were marked
+	trash   *trash                // of the newest look
 	first   *repo.View
 	writer  *repo.Writer
 	result  Result
+
+	trashOnly *index.Set // what is needed, and was in no other pack at the second look
 }
 
 // Run removes from a repository what no snapshot needs, as far as that is safe now. It is safe beside any number of backups, other
@@ -94,6 +98,9 @@ func (p *pruner) steps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Nobody asks any more for what is not needed, nor for what the walk has read.
+	p.first.Index.Keep(p.marker.live.Has)
+	p.repo.DropSegments()
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
@@ -125,7 +132,7 @@ func (p *pruner) steps(ctx context.Context) error {
 // begin makes the writer of this session, on the view of the first look.
 func (p *pruner) begin(ctx context.Context) error {
 	w, err := p.repo.WriterOn(ctx, p.first, repo.WriterOptions{Session: p.options.Session, Compression: p.options.Compression,
-		Inline: p.options.Inline, PackSize: p.options.PackSize})
+		Inline: p.options.Inline, PackSize: p.options.PackSize, MoveOnly: true})
 	p.writer = w
 	return err
 }
