@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/tarn-backup/tarn/snapshot"
@@ -31,6 +32,7 @@ type inode struct {
 	name    string
 	typ     snapshot.Type
 	size    uint64
+	content snapshot.Content
 	id      status
 	freeze  *snapshot.Node // if flags are to be set that forbid further links
 }
@@ -69,7 +71,7 @@ func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linka
 		if first {
 			action, id, err := w.place(ctx, buf, j)
 			if err == nil && id != nil {
-				ino.dir, ino.name, ino.typ, ino.size, ino.id = j.dir, n.Name, n.Type, n.Size, *id
+				ino.dir, ino.name, ino.typ, ino.size, ino.content, ino.id = j.dir, n.Name, n.Type, n.Size, n.Content, *id
 				if w.freezes(n) {
 					node := *n
 					ino.freeze = &node
@@ -86,8 +88,8 @@ func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linka
 		if ino.dir == nil {
 			continue
 		}
-		err := errors.New("the names of one file are of different types or sizes")
-		if ino.typ == n.Type && ino.size == n.Size {
+		err := errors.New("the snapshot has other content under another name of the same file")
+		if ino.holds(n) {
 			var action Action
 			if action, err = w.link(ctx, j, ino); err == nil {
 				return action, furtherName, nil
@@ -99,6 +101,12 @@ func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linka
 		}
 		return action, onlyName, err2
 	}
+}
+
+// holds reports whether n is what the first name has, by the snapshot: names of one file are captured one after the other, so one
+// that was written to or replaced meanwhile differs.
+func (i *inode) holds(n *snapshot.Node) bool {
+	return i.typ == n.Type && i.size == n.Size && i.content.Depth == n.Content.Depth && slices.Equal(i.content.Elements, n.Content.Elements)
 }
 
 // link makes j a further name of ino.
