@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
-	"slices"
 	"sync"
 
 	"github.com/tarn-backup/tarn/snapshot"
@@ -21,6 +21,8 @@ const (
 
 // links is the table of inodes with several names.
 type links struct {
+	once  sync.Once
+	seed  maphash.Seed
 	mu    sync.Mutex
 	known map[snapshot.LinkKey]*inode // under mu
 }
@@ -31,8 +33,7 @@ type inode struct {
 	dir     *folder       // of the first name; nil if it could not be made
 	name    string
 	typ     snapshot.Type
-	size    uint64
-	content snapshot.Content
+	holds   uint64 // what contentHash says of the first name
 	id      status
 	freeze  *snapshot.Node // if flags are to be set that forbid further links
 }
@@ -71,7 +72,7 @@ func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linka
 		if first {
 			action, id, err := w.place(ctx, buf, j)
 			if err == nil && id != nil {
-				ino.dir, ino.name, ino.typ, ino.size, ino.content, ino.id = j.dir, n.Name, n.Type, n.Size, n.Content, *id
+				ino.dir, ino.name, ino.typ, ino.holds, ino.id = j.dir, n.Name, n.Type, w.links.contentHash(n), *id
 				if w.freezes(n) {
 					node := *n
 					ino.freeze = &node
@@ -89,7 +90,7 @@ func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linka
 			continue
 		}
 		err := errors.New("the snapshot has other content under another name of the same file")
-		if ino.holds(n) {
+		if ino.holds == w.links.contentHash(n) {
 			var action Action
 			if action, err = w.link(ctx, j, ino); err == nil {
 				return action, furtherName, nil
@@ -103,10 +104,18 @@ func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linka
 	}
 }
 
-// holds reports whether n is what the first name has, by the snapshot: names of one file are captured one after the other, so one
-// that was written to or replaced meanwhile differs.
-func (i *inode) holds(n *snapshot.Node) bool {
-	return i.typ == n.Type && i.size == n.Size && i.content.Depth == n.Content.Depth && slices.Equal(i.content.Elements, n.Content.Elements)
+// contentHash is equal for names that hold the same by the snapshot. Names of one file are captured one after the other, so under one that was
+// written to or replaced meanwhile there is something else.
+func (l *links) contentHash(n *snapshot.Node) uint64 {
+	l.once.Do(func() { l.seed = maphash.MakeSeed() })
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	maphash.WriteComparable(&h, [...]uint64{uint64(n.Type), n.Size, n.Device, uint64(n.Content.Depth)})
+	for _, e := range n.Content.Elements {
+		maphash.WriteComparable(&h, e)
+	}
+	_, _ = h.WriteString(n.Target) // never fails
+	return h.Sum64()
 }
 
 // link makes j a further name of ino.
