@@ -118,6 +118,7 @@ type pipeline struct {
 	store    Store
 	progress *Progress
 	readers  []*reader
+	links    links
 }
 
 // run lets list say what there is, the walker compare it with a previous backup, the readers read, and a assemble; it waits for all of them,
@@ -139,7 +140,7 @@ func (p *pipeline) run(ctx context.Context, list func(*lister) error, v *previou
 		return err
 	})
 	w := &walker{ctx: ctx, o: p.o, store: p.store, progress: p.progress, steps: steps, order: order, work: work, cur: newBatch(),
-		previous: v, links: map[inode]linked{}}
+		previous: v, links: p.links}
 	group.Go(func() error {
 		defer close(order)
 		defer close(work)
@@ -171,7 +172,7 @@ func runPaths(ctx context.Context, store Store, o *Options, progress *Progress) 
 		return nil, err
 	}
 	defer capturer.Close()
-	p := &pipeline{o: o, store: store, progress: progress}
+	p := &pipeline{o: o, store: store, progress: progress, links: links{}}
 	for range o.Readers {
 		p.readers = append(p.readers, newReader(store.Lane(), capturer, o, progress))
 	}

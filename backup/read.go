@@ -337,8 +337,8 @@ const mappedWindow = time.Minute
 
 // fill makes the item say what was read.
 func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result captured, size uint64, content snapshot.Content) error {
-	link, name := it.node.Link, it.node.Name
 	st := result.stat
+	link, name := linkAfter(it, &st), it.node.Name
 	fillNode(&it.node, name, &st, r.o.AccessTime)
 	it.node.Link, it.node.Size, it.node.Content, it.node.State = link, size, content, result.state
 	it.stat, it.bytes = st, size

@@ -21,7 +21,7 @@ type walker struct {
 	cur      *batch
 	owner    uint32 // of the files in cur
 	previous *previous
-	links    map[inode]linked
+	links    links
 	inside   []*folder // that were entered and not left
 }
 
