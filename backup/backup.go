@@ -118,6 +118,8 @@ type pipeline struct {
 	store    Store
 	progress *Progress
 	readers  []*reader
+	links    links
+	kept     *references
 }
 
 // run lets list say what there is, the walker compare it with a previous backup, the readers read, and a assemble; it waits for all of them,
@@ -138,8 +140,8 @@ func (p *pipeline) run(ctx context.Context, list func(*lister) error, v *previou
 		}
 		return err
 	})
-	w := &walker{ctx: ctx, o: p.o, store: p.store, progress: p.progress, steps: steps, order: order, work: work, cur: newBatch(),
-		previous: v, links: map[inode]linked{}}
+	w := &walker{ctx: ctx, o: p.o, kept: p.kept, progress: p.progress, steps: steps, order: order, work: work, cur: newBatch(),
+		previous: v, links: p.links}
 	group.Go(func() error {
 		defer close(order)
 		defer close(work)
@@ -171,9 +173,9 @@ func runPaths(ctx context.Context, store Store, o *Options, progress *Progress) 
 		return nil, err
 	}
 	defer capturer.Close()
-	p := &pipeline{o: o, store: store, progress: progress}
+	p := &pipeline{o: o, store: store, progress: progress, links: links{}, kept: newReferences(store, o)}
 	for range o.Readers {
-		p.readers = append(p.readers, newReader(store.Lane(), capturer, o, progress))
+		p.readers = append(p.readers, newReader(store.Lane(), capturer, p.kept, o, progress))
 	}
 	a := newAssembler(store, o, progress)
 	v := newPrevious(ctx, o.Parent)
@@ -192,7 +194,7 @@ func runPaths(ctx context.Context, store Store, o *Options, progress *Progress) 
 
 // runStdin saves a stream as the only file.
 func runStdin(ctx context.Context, store Store, o *Options, p *Progress) (*snapshot.Record, error) {
-	r := newReader(store.Lane(), nil, o, p)
+	r := newReader(store.Lane(), nil, nil, o, p)
 	size, content, err := r.stream(ctx, o.Stdin.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("read standard input: %w", err)

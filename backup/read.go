@@ -19,6 +19,7 @@ import (
 type reader struct {
 	lane     Lane
 	capturer *live.Capturer
+	kept     *references
 	o        *Options
 	progress *Progress
 	lists    snapshot.Lists
@@ -28,8 +29,8 @@ type reader struct {
 	help     *help           // of this run
 }
 
-func newReader(lane Lane, c *live.Capturer, o *Options, p *Progress) *reader {
-	r := &reader{lane: lane, capturer: c, o: o, progress: p, small: make([]byte, o.Data.Params().Min+1)}
+func newReader(lane Lane, c *live.Capturer, kept *references, o *Options, p *Progress) *reader {
+	r := &reader{lane: lane, capturer: c, kept: kept, o: o, progress: p, small: make([]byte, o.Data.Params().Min+1)}
 	r.lists = snapshot.Lists{Saver: lane, Cutter: o.Meta, Max: o.Meta.Params().Max}
 	return r
 }
@@ -147,7 +148,7 @@ func (r *reader) failed(ctx context.Context, b *batch, it *item, path string, er
 		it.kind = itemGone
 		b.vanished++
 	default:
-		r.unreadable(b, it, path, err)
+		r.unreadable(ctx, b, it, path, err)
 	}
 	return nil
 }
@@ -164,11 +165,11 @@ type saveError struct{ err error }
 
 func (e *saveError) Error() string { return e.err.Error() }
 
-// unreadable notes that a file can't be read, and puts the parent's version in its place if there is one.
-func (r *reader) unreadable(b *batch, it *item, path string, err error) {
+// unreadable notes that a file can't be read, and puts the parent's version in its place if there is one, and it is all there.
+func (r *reader) unreadable(ctx context.Context, b *batch, it *item, path string, err error) {
 	r.progress.Problems.Add(1)
 	p := snapshot.Problem{Kind: snapshot.Unreadable, Path: path, Reason: source.Reason(err)}
-	if it.was != nil && it.was.Type == snapshot.File {
+	if it.was != nil && it.was.Type == snapshot.File && r.kept.node(ctx, it.was) {
 		it.node, it.node.State, it.encoded = *it.was, snapshot.Carried, ""
 		p.Kind = snapshot.ProblemCarry
 	} else {
@@ -337,8 +338,8 @@ const mappedWindow = time.Minute
 
 // fill makes the item say what was read.
 func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result captured, size uint64, content snapshot.Content) error {
-	link, name := it.node.Link, it.node.Name
 	st := result.stat
+	link, name := linkAfter(it, &st), it.node.Name
 	fillNode(&it.node, name, &st, r.o.AccessTime)
 	it.node.Link, it.node.Size, it.node.Content, it.node.State = link, size, content, result.state
 	it.stat, it.bytes = st, size

@@ -13,7 +13,7 @@ import (
 type walker struct {
 	ctx      context.Context
 	o        *Options
-	store    Store
+	kept     *references
 	progress *Progress
 	steps    <-chan *stepBatch
 	order    chan<- *batch // all batches, in walk order
@@ -21,7 +21,7 @@ type walker struct {
 	cur      *batch
 	owner    uint32 // of the files in cur
 	previous *previous
-	links    map[inode]linked
+	links    links
 	inside   []*folder // that were entered and not left
 }
 
@@ -123,7 +123,7 @@ func (w *walker) entry(s *step, at time.Time) error {
 		it.node.Target = target
 	}
 	w.link(&it)
-	if k.sameEntry(&it.stat, &s.dir.fs) {
+	if k.sameEntry(&it.stat, &s.dir.fs) && w.kept.xattrs(k.node) {
 		it.node.Xattrs, it.change = k.node.Xattrs, isUnchanged
 	} else {
 		xattrs, err := s.dir.Attr(s.name)
@@ -147,7 +147,7 @@ func (w *walker) file(it *item, k *known) error {
 		return nil
 	}
 	w.link(it)
-	if it.set == nil && k.sameFile(&it.stat, &it.dir.fs) && w.stored(k.node) {
+	if it.set == nil && k.sameFile(&it.stat, &it.dir.fs) && w.kept.node(w.ctx, k.node) {
 		it.change, it.seen = isUnchanged, k.seen
 		it.encoded = k.encoded
 		if k.node.Link != it.node.Link || w.o.AccessTime || k.node.AccessTime != (snapshot.Time{}) {
@@ -170,33 +170,6 @@ func (w *walker) file(it *item, k *known) error {
 	return w.emit(it)
 }
 
-// stored reports whether all blobs that a node needs may be referred to.
-func (w *walker) stored(n *snapshot.Node) bool {
-	for _, x := range n.Xattrs {
-		if !x.Ref.IsZero() && !w.store.Has(x.Ref) {
-			return false
-		}
-	}
-	return w.storedContent(n.Content)
-}
-
-func (w *walker) storedContent(c snapshot.Content) bool {
-	for _, e := range c.Elements {
-		if !e.IsZeros() && !w.store.Has(e.ID) {
-			return false
-		}
-	}
-	if c.Depth == 0 {
-		return true
-	}
-	for below, err := range snapshot.Below(w.ctx, w.previous.loader, c) {
-		if err != nil || !w.storedContent(below) {
-			return false
-		}
-	}
-	return true
-}
-
 // enter handles a folder that is open.
 func (w *walker) enter(s *step, at time.Time) error {
 	k := w.previous.find(s.name)
@@ -205,7 +178,7 @@ func (w *walker) enter(s *step, at time.Time) error {
 	if s.sub.fs.ID != s.dir.fs.ID {
 		it.fsID = s.sub.fs.ID
 	}
-	if k.sameEntry(&it.stat, &s.sub.fs) {
+	if k.sameEntry(&it.stat, &s.sub.fs) && w.kept.xattrs(k.node) {
 		it.node.Xattrs, it.node.Flags, it.change = k.node.Xattrs, k.node.Flags, isUnchanged
 	} else {
 		w.change(&it, &k)
@@ -227,7 +200,7 @@ func (w *walker) closed(s *step, at time.Time) error {
 	}
 	it := w.item(s, at)
 	w.problem(snapshot.Unreadable, s.full(), s.err)
-	if k.node != nil && k.node.Type == snapshot.Dir && w.storedContent(k.node.Content) {
+	if k.node != nil && k.node.Type == snapshot.Dir && w.kept.folder(w.ctx, k.node.Content) {
 		it.node.Content, it.node.State = keep(k.node).Content, snapshot.Carried // restoring what it held is better than nothing
 	}
 	return w.emit(&it)

@@ -165,7 +165,7 @@ func (d *treeDir) fill(e *entry, at position) {
 	if e.node.Link.IsZero() || e.node.Type == snapshot.Dir {
 		e.id = childID(d.id, e.name)
 	} else {
-		e.id = linkID(d.shot.id, &e.node.Link)
+		e.id = linkID(d.shot.id, &e.node)
 	}
 }
 
@@ -348,7 +348,14 @@ func hashOf(seed uint64, parts ...string) uint64 {
 
 func childID(parent uint64, name string) uint64 { return hashOf(parent, name) }
 
-func linkID(shot uint64, key *snapshot.LinkKey) uint64 { return hashOf(^shot, string(key[:])) }
+// linkID is the same for all names of one file, but for those that were captured when it held something else.
+func linkID(shot uint64, n *snapshot.Node) uint64 {
+	h := hashOf(^shot, string(n.Link[:]))
+	for _, e := range n.Content.Elements {
+		h = hashOf(h^e.Length, string(e.ID[:]))
+	}
+	return h
+}
 
 // reads is how the files of a folder were read so far.
 type reads struct {

@@ -122,6 +122,24 @@ func stat(t testing.TB, p string) syscall.Stat_t {
 	return st
 }
 
+// TestLinksOfDifferentContent mounts a file that was changed between the captures of its two names: each shows its own content.
+func TestLinksOfDifferentContent(t *testing.T) {
+	f := newFixture(t)
+	linked := func(name, content string) tree {
+		return file(name, content).with(func(n *snapshot.Node) { n.Link = snapshot.LinkKey{1} })
+	}
+	f.save(at(1), linked("a", "old"), linked("b", "new"), linked("c", "old"))
+	m := f.mount(fusefs.Options{})
+	for name, want := range map[string]string{"a": "old", "b": "new", "c": "old"} {
+		if got := m.read(t, "snapshots/latest/"+name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if a, c := stat(t, m.path("snapshots/latest/a")), stat(t, m.path("snapshots/latest/c")); a.Ino != c.Ino {
+		t.Errorf("inodes %d and %d of the same file", a.Ino, c.Ino)
+	}
+}
+
 func TestAttributes(t *testing.T) {
 	f := newFixture(t)
 	long := strings.Repeat("n", 255)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"sync"
 
@@ -20,6 +21,8 @@ const (
 
 // links is the table of inodes with several names.
 type links struct {
+	once  sync.Once
+	seed  maphash.Seed
 	mu    sync.Mutex
 	known map[snapshot.LinkKey]*inode // under mu
 }
@@ -30,7 +33,7 @@ type inode struct {
 	dir     *folder       // of the first name; nil if it could not be made
 	name    string
 	typ     snapshot.Type
-	size    uint64
+	holds   uint64 // what contentHash says of the first name
 	id      status
 	freeze  *snapshot.Node // if flags are to be set that forbid further links
 }
@@ -69,7 +72,7 @@ func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linka
 		if first {
 			action, id, err := w.place(ctx, buf, j)
 			if err == nil && id != nil {
-				ino.dir, ino.name, ino.typ, ino.size, ino.id = j.dir, n.Name, n.Type, n.Size, *id
+				ino.dir, ino.name, ino.typ, ino.holds, ino.id = j.dir, n.Name, n.Type, w.links.contentHash(n), *id
 				if w.freezes(n) {
 					node := *n
 					ino.freeze = &node
@@ -86,8 +89,8 @@ func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linka
 		if ino.dir == nil {
 			continue
 		}
-		err := errors.New("the names of one file are of different types or sizes")
-		if ino.typ == n.Type && ino.size == n.Size {
+		err := errors.New("the snapshot has other content under another name of the same file")
+		if ino.holds == w.links.contentHash(n) {
 			var action Action
 			if action, err = w.link(ctx, j, ino); err == nil {
 				return action, furtherName, nil
@@ -99,6 +102,20 @@ func (w *writer) linked(ctx context.Context, buf *buffer, j *job) (Action, linka
 		}
 		return action, onlyName, err2
 	}
+}
+
+// contentHash is equal for names that hold the same by the snapshot. Names of one file are captured one after the other, so under one that was
+// written to or replaced meanwhile there is something else.
+func (l *links) contentHash(n *snapshot.Node) uint64 {
+	l.once.Do(func() { l.seed = maphash.MakeSeed() })
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	maphash.WriteComparable(&h, [...]uint64{uint64(n.Type), n.Size, n.Device, uint64(n.Content.Depth)})
+	for _, e := range n.Content.Elements {
+		maphash.WriteComparable(&h, e)
+	}
+	_, _ = h.WriteString(n.Target) // never fails
+	return h.Sum64()
 }
 
 // link makes j a further name of ino.

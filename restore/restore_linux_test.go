@@ -324,6 +324,25 @@ func TestForgedLinks(t *testing.T) {
 	}
 }
 
+// A file that was changed between the captures of its two names has two contents of the same size: each name gets its own, and it is told.
+func TestLinksOfDifferentContent(t *testing.T) {
+	m, target := newMemory(), tempDir(t)
+	a, b, c := m.file(t, "a", "old"), m.file(t, "b", "new"), m.file(t, "c", "old")
+	a.Link, b.Link, c.Link = snapshot.LinkKey{9}, snapshot.LinkKey{9}, snapshot.LinkKey{9}
+	old, other := symlink("s", "old"), symlink("t", "new")
+	old.Link, other.Link = snapshot.LinkKey{8}, snapshot.LinkKey{8}
+	sum := run(t, m, m.dir(t, "", a, b, c, old, other), target, restore.Options{Workers: 1})
+	if got, err := os.Readlink(filepath.Join(target, "t")); got != "new" || err != nil {
+		t.Errorf("t leads to %q, %v", got, err)
+	}
+	if got := read(t, target, "a") + read(t, target, "b") + read(t, target, "c"); got != "oldnewold" {
+		t.Errorf("a, b and c hold %q", got)
+	}
+	if sum.Lost[restore.AspectLink].Count != 2 || sum.Links != 1 {
+		t.Errorf("%d links; lost %+v", sum.Links, sum.Lost)
+	}
+}
+
 // If the first name of an inode can't be restored, another one is tried.
 func TestLinkAfterFailure(t *testing.T) {
 	m, target := newMemory(), tempDir(t)

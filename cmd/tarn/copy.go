@@ -53,6 +53,7 @@ type copySummaryLine struct {
 	Type    string `json:"type"`
 	Copied  int    `json:"copied"`
 	Skipped int    `json:"skipped"`
+	Damaged int    `json:"damaged"`
 }
 
 func newCopy(a *app) *cobra.Command {
@@ -104,25 +105,36 @@ func (a *app) copy(ctx context.Context, f *fromFlags, c criteria, args []string)
 	}
 	j := &copyJob{app: a, from: from.Repo, to: to.Repo, here: map[blob.Name]bool{}, known: map[blob.Name]blob.Name{}}
 	for _, s := range have {
+		if s.Unconfirmed { // it may lack something, and another copy would bring that
+			continue
+		}
 		j.here[s.Name] = true
 		if o := s.Record.Origin; o.Repo == from.Config().Repo {
 			j.known[o.Name] = s.Name
 		}
 	}
-	copied := 0
+	copied, damaged := 0, 0
 	for _, s := range list {
 		done, err := j.copy(ctx, s)
-		if err != nil {
+		switch {
+		case err != nil && isDamage(err) && ctx.Err() == nil: // no reason to leave the others without a copy
+			a.warnf("copy snapshot %s: %v", s.Name.Short(), err)
+			damaged++
+		case err != nil:
 			return fmt.Errorf("copy snapshot %s: %w", s.Name.Short(), err)
-		}
-		if done {
+		case done:
 			copied++
 		}
 	}
+	there := len(list) - copied - damaged
 	if a.json {
-		a.emit(copySummaryLine{"summary", copied, len(list) - copied})
+		a.emit(copySummaryLine{"summary", copied, there, damaged})
 	} else {
-		a.outf("copied %s; %d were there already\n", counted(copied, "snapshot"), len(list)-copied)
+		a.outf("copied %s; %d were there already\n", counted(copied, "snapshot"), there)
+	}
+	if damaged > 0 {
+		return withHint(fmt.Errorf("%s could not be copied", counted(damaged, "damaged snapshot")),
+			"\"tarn check\" of the repository to copy from says what is damaged; \"tarn repair snapshots\" makes the best of it, and that can be copied")
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ func (a *app) printRestored(flags *restoreFlags, r *restoreReport, sum *restore.
 	}
 	a.outf("%s; took %s\n", text, tookText(time.Since(r.begin)))
 	doubtful := sum.Doubtful[snapshot.Torn].Count + sum.Doubtful[snapshot.Carried].Count
-	if sum.Failed.Count == 0 && len(sum.Lost) == 0 && doubtful == 0 && !flags.dryRun {
+	if sum.Failed.Count == 0 && len(sum.Lost) == 0 && doubtful == 0 && sum.Skipped == 0 && !flags.dryRun {
 		a.outf("%s\n", a.stdout.green("everything is as the snapshot has it"))
 	}
 }
