@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -53,7 +54,7 @@ func (s *share) Set(text string) error {
 		v, err = 1, nil
 	}
 	if err != nil || !(v > 0 && v <= 1) {
-		return fmt.Errorf("%q is no share: write 10%%, or all", text)
+		return errors.New("want a share like 10%, or all")
 	}
 	*s = share(v)
 	return nil

@@ -106,7 +106,7 @@ func (a *app) hint(err error) string {
 	case errors.As(err, &own):
 		return own.hint
 	case errors.As(err, &usage):
-		return fmt.Sprintf("%s --help lists the flags", usage.command)
+		return fmt.Sprintf("\"%s --help\" says more", usage.command)
 	case errors.Is(err, repo.ErrNoRepository):
 		return "check -r or TARN_REPOSITORY; \"tarn init\" makes a repository"
 	case errors.Is(err, repo.ErrPassword):

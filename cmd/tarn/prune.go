@@ -66,7 +66,7 @@ func (a *app) prune(ctx context.Context, r *opened, flags *pruneFlags) error {
 		return int64(s), err
 	})
 	if err != nil {
-		return fmt.Errorf("--max-unused: %w", err)
+		return fmt.Errorf("--max-unused %w", err)
 	}
 	var stage atomic.Value
 	stage.Store(prune.Looking)

@@ -36,8 +36,8 @@ docs/files-in-use.md explains it.`,
 	}
 	cmd.AddCommand(
 		&cobra.Command{Use: "list PATH...", Short: "Say from what each path would be read, and why", Example: `  tarn source list / /home`,
-			Args: cobra.MinimumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error { return a.sourceList(cmd.Context(), args) }},
-		&cobra.Command{Use: "clean", Short: "Remove file system snapshots that killed backups left", Args: cobra.NoArgs, Example: "  tarn source clean",
+			Args: argsBetween(1, -1), RunE: func(cmd *cobra.Command, args []string) error { return a.sourceList(cmd.Context(), args) }},
+		&cobra.Command{Use: "clean", Short: "Remove file system snapshots that killed backups left", Args: noArgs, Example: "  tarn source clean",
 			Long: `Remove file system snapshots that killed backups left. Only those are touched that are proven to be tarn's, and whose backup is
 proven to be gone.`,
 			RunE: func(cmd *cobra.Command, args []string) error { return a.sourceClean(cmd.Context()) }},
