@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -107,7 +108,7 @@ func (r *restoreFlags) options() (o restore.Options, err error) {
 	if r.noXattrs {
 		o.Xattrs = func(string) bool { return false }
 	}
-	f := restoreFilter{}
+	f := new(restoreFilter)
 	if f.includes, err = r.includes.rules(); err != nil {
 		return o, err
 	}
@@ -115,7 +116,7 @@ func (r *restoreFlags) options() (o restore.Options, err error) {
 		return o, err
 	}
 	if !f.includes.Empty() || !f.excludes.Empty() {
-		o.Filter = &f
+		o.Filter = f
 	}
 	return o, nil
 }
@@ -123,7 +124,11 @@ func (r *restoreFlags) options() (o restore.Options, err error) {
 // restoreFilter takes what is included, itself or by a folder above it, and not excluded.
 type restoreFilter struct {
 	includes, excludes *filter.Rules
+	took               atomic.Bool // something that is included
 }
+
+// idle reports whether patterns say what to restore, and nothing was like them.
+func (f *restoreFilter) idle() bool { return f != nil && !f.includes.Empty() && !f.took.Load() }
 
 // Match is restore.Filter's.
 func (f *restoreFilter) Match(path string, t snapshot.Type) restore.Decision {
@@ -135,6 +140,7 @@ func (f *restoreFilter) Match(path string, t snapshot.Type) restore.Decision {
 	case full != "/" && f.excludes.Match(full, isDir):
 		return restore.Skip
 	case f.includes.Empty() || f.includes.Covers(full, isDir):
+		f.took.Store(true)
 		return restore.Take
 	case isDir && f.includes.Reaches(full):
 		return restore.Pass
@@ -166,7 +172,7 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags, selector string)
 	ahead := r.ReadAhead(ctx)
 	defer ahead.Close()
 	o.Announce = ahead.Announce
-	report := &restoreReport{app: a, dryRun: o.DryRun, begin: time.Now()}
+	report := &restoreReport{app: a, dryRun: o.DryRun, begin: time.Now(), clusters: tornClusters(s.Record, path, o.Filter)}
 	var loader snapshot.Loader = r.Repo
 	if flags.whole {
 		w, err := a.wholesFor(ctx, r.Repo, s, o.Filter)
@@ -182,6 +188,7 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags, selector string)
 	if strings.Trim(path, "/") == "" && o.Filter == nil {
 		report.endFiles, report.endBytes = s.Record.Stats.Files, s.Record.Stats.Bytes
 	}
+	report.filter, _ = o.Filter.(*restoreFilter)
 	stop := a.showProgress(report.doing)
 	sum, err := restore.Run(ctx, loader, node, flags.target, o, report)
 	stop()
