@@ -189,9 +189,20 @@ func (a *app) named(ctx context.Context, r *opened, args []string, c criteria) (
 		names = append(names, name)
 		if a.json {
 			a.emit(forgetLine{Type: "snapshot_forgotten", ID: name.String(), Short: name.Short(), Reasons: []string{}})
+		} else {
+			a.outf("%s\n", a.nameText(ctx, r, name))
 		}
 	}
 	return names, nil
+}
+
+// nameText says which snapshot a name means, as far as its record can be read.
+func (a *app) nameText(ctx context.Context, r *opened, name blob.Name) string {
+	s, err := loadSnapshot(ctx, r.Repo, name)
+	if err != nil {
+		return "snapshot " + name.Short()
+	}
+	return fmt.Sprintf("snapshot %s of %s, %s", name.Short(), timeText(s.Record.Time), a.stdout.name(strings.Join(s.Record.Paths, " ")))
 }
 
 // byPolicy applies the policy, shows what it decides, and returns the snapshots that go.

@@ -63,7 +63,11 @@ func (a *app) sourceList(ctx context.Context, args []string) error {
 			a.emit(heldLine{"held", d.Dir, d.Mount.FSType, method, d.Plan.Why})
 			continue
 		}
-		a.outf("%s: %s\n", a.stdout.name(d.Dir), a.stdout.text(d.Plan.Why))
+		what := "each file by itself"
+		if d.Plan.Kind != fssnap.None {
+			what = "from a " + method + " snapshot"
+		}
+		a.outf("%s: %s (%s)\n", a.stdout.name(d.Dir), what, a.stdout.text(d.Plan.Why))
 	}
 	return nil
 }
