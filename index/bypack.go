@@ -27,9 +27,9 @@ func byPack(packs int, each func(func(position uint32, r *row))) (starts, positi
 }
 
 // inPackOrder sorts the rows of one pack as they lie in it.
-func inPackOrder(rows []Row) {
-	at := func(r *Row) uint64 { return uint64(r.Segment)<<32 | uint64(r.Offset) }
-	slices.SortFunc(rows, func(a, b Row) int {
+func inPackOrder(rows []Entry) {
+	at := func(r *Entry) uint64 { return uint64(r.Segment)<<32 | uint64(r.Offset) }
+	slices.SortFunc(rows, func(a, b Entry) int {
 		if c := cmp.Compare(at(&a), at(&b)); c != 0 {
 			return c
 		}
@@ -38,7 +38,7 @@ func inPackOrder(rows []Row) {
 }
 
 // blobsByPack gives each live pack of the table that is wanted with its rows, until yield says no. It returns the memory of the rows for further use.
-func (t *table) blobsByPack(rows []Row, wanted func(blob.Name) bool, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
+func (t *table) blobsByPack(rows []Entry, wanted func(blob.Name) bool, yield func(*PackInfo, []Entry) bool) ([]Entry, bool) {
 	var shards [256][]row
 	for i := range t.shards { // what is added from here on is not seen; rows never change
 		s := &t.shards[i]
@@ -60,7 +60,7 @@ func (t *table) blobsByPack(rows []Row, wanted func(blob.Name) bool, yield func(
 		}
 		rows = rows[:0]
 		for _, at := range positions[starts[n]:starts[n+1]] {
-			rows = append(rows, shards[at>>24][at&(1<<24-1)].row())
+			rows = append(rows, shards[at>>24][at&(1<<24-1)].entry())
 		}
 		inPackOrder(rows)
 		if !yield(&tp.PackInfo, rows) {

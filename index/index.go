@@ -104,14 +104,14 @@ func (x *Index) Packs() iter.Seq[*PackInfo] {
 // Blobs goes through the packs, each with its blobs in the order in which they lie in it. The rows are overwritten by
 // the next pack's. It is for checks of all that there is: it first sorts the whole index by pack, for which it allocates
 // 4 bytes per blob.
-func (x *Index) Blobs() iter.Seq2[*PackInfo, []Row] {
+func (x *Index) Blobs() iter.Seq2[*PackInfo, []Entry] {
 	return x.BlobsOf(func(blob.Name) bool { return true })
 }
 
 // BlobsOf is Blobs for some packs only, which saves much of the sorting.
-func (x *Index) BlobsOf(wanted func(pack blob.Name) bool) iter.Seq2[*PackInfo, []Row] {
-	return func(yield func(*PackInfo, []Row) bool) {
-		var rows []Row
+func (x *Index) BlobsOf(wanted func(pack blob.Name) bool) iter.Seq2[*PackInfo, []Entry] {
+	return func(yield func(*PackInfo, []Entry) bool) {
+		var rows []Entry
 		more := true
 		for _, b := range x.bases {
 			if rows, more = b.blobsByPack(rows, wanted, yield); !more {

@@ -25,10 +25,10 @@ func add(t testing.TB, x *index.Index, packs ...*index.Pack) {
 }
 
 // rows is what Index.Blobs should give for p.
-func rows(p *index.Pack) []index.Row {
-	var rows []index.Row
+func rows(p *index.Pack) []index.Entry {
+	var rows []index.Entry
 	for _, e := range p.Blobs {
-		rows = append(rows, index.Row(e))
+		rows = append(rows, index.Entry(e))
 	}
 	return rows
 }

@@ -93,7 +93,7 @@ func (p *pruner) plan(busy map[blob.Session]bool) (*plan, error) {
 }
 
 // usage counts what is needed of a pack. A blob that is in several packs is needed in one, its home.
-func (p *pruner) usage(pl *plan, info *index.PackInfo, rows []index.Row, size int64) usage {
+func (p *pruner) usage(pl *plan, info *index.PackInfo, rows []index.Entry, size int64) usage {
 	u := usage{name: info.Name, size: size}
 	for i := range rows {
 		row := &rows[i]
