@@ -54,7 +54,7 @@ func (k *hooks) hold(ctx context.Context, w *repo.Writer, r *repo.Repo) (*source
 	held := false
 	for _, m := range h.Mounts() {
 		if m.Method == "live" {
-			k.job.detailf("%s is read as it is (%s)", m.Point, m.Reason)
+			k.job.detailf("%s is read file by file (%s)", m.Point, m.Reason)
 			continue
 		}
 		held = true

@@ -83,7 +83,7 @@ func (a *app) copy(ctx context.Context, f *fromFlags, c criteria, args []string)
 	}
 	from, err := source.open(ctx)
 	if err != nil {
-		return err
+		return source.ownHint(err)
 	}
 	defer from.Close()
 	to, err := a.open(ctx)

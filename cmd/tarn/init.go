@@ -88,9 +88,10 @@ func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string, like *fro
 		if algorithm != "" {
 			return errors.New("--copy-params-from says how to cut files: leave out --chunker")
 		}
-		from, err := a.from(like).open(ctx)
+		source := a.from(like)
+		from, err := source.open(ctx)
 		if err != nil {
-			return fmt.Errorf("--copy-params-from: %w", err)
+			return source.ownHint(fmt.Errorf("--copy-params-from: %w", err))
 		}
 		defer from.Close()
 		o.CutLike = from.Repo

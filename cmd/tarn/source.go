@@ -45,6 +45,14 @@ proven to be gone.`,
 	return cmd
 }
 
+// howText says how a folder is read, by the method that a snapshot's record has for it.
+func howText(method string) string {
+	if method == "live" {
+		return "file by file"
+	}
+	return "from a snapshot of " + method
+}
+
 func (a *app) sourceList(ctx context.Context, args []string) error {
 	var paths []string
 	for _, arg := range args {
@@ -63,11 +71,7 @@ func (a *app) sourceList(ctx context.Context, args []string) error {
 			a.emit(heldLine{"held", d.Dir, d.Mount.FSType, method, d.Plan.Why})
 			continue
 		}
-		what := "each file by itself"
-		if d.Plan.Kind != fssnap.None {
-			what = "from a " + method + " snapshot"
-		}
-		a.outf("%s: %s (%s)\n", a.stdout.name(d.Dir), what, a.stdout.text(d.Plan.Why))
+		a.outf("%s: read %s (%s)\n", a.stdout.name(d.Dir), howText(method), a.stdout.text(d.Plan.Why))
 	}
 	return nil
 }
