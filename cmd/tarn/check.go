@@ -101,6 +101,9 @@ With IDs only these snapshots are checked, and what they need.`,
 			if err != nil {
 				return err
 			}
+			if len(args) > 0 && strings.HasSuffix(args[0], "%") { // no ID ends so
+				return withHint(fmt.Errorf("snapshot %q: there is none of that name", args[0]), "a share stands behind an equals sign: --read-data=%s", args[0])
+			}
 			return a.check(cmd.Context(), o, f, args)
 		},
 	}
