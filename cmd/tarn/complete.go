@@ -14,6 +14,9 @@ func complete(root *cobra.Command) error {
 			cmd.Long = `Print a script that lets a shell complete commands, flags and the words that they take. "tarn completion bash --help" says how a
 shell gets to know it.`
 			cmd.Example = "  source <(tarn completion bash)\n  tarn completion zsh > ~/.zfunc/_tarn\n  tarn completion fish | source"
+			for _, shell := range cmd.Commands() {
+				shell.Example = "  tarn completion " + shell.Name()
+			}
 		}
 	}
 	return completeBelow(root)
