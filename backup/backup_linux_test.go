@@ -3,7 +3,6 @@ package backup_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -11,7 +10,6 @@ import (
 	"reflect"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,8 +19,6 @@ import (
 	"github.com/tarn-backup/tarn/repo/check"
 	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
-	"github.com/tarn-backup/tarn/repo/storage/crash"
-	"github.com/tarn-backup/tarn/repo/storage/faulty"
 	"github.com/tarn-backup/tarn/repo/storage/memory"
 	"github.com/tarn-backup/tarn/restore"
 	"github.com/tarn-backup/tarn/snapshot"
@@ -191,36 +187,6 @@ type filterFunc func(path string, isDir bool) bool
 
 func (f filterFunc) Match(path string, isDir bool) bool { return f(path, isDir) }
 
-// TestJournalThatCameLater makes a journal beside a database that the walk has passed. It must not be in the snapshot: it is of a transaction
-// that the database there knows nothing of. A file that is only called so must be there.
-func TestJournalThatCameLater(t *testing.T) {
-	r, dir := create(t, memory.New()), tree(t)
-	for name, head := range map[string]string{"sub/x.db": "SQLite format 3\x00", "sub/text": "a text"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(head+strings.Repeat("x", 4096)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	once := false
-	_, rec := must(t, r, func(o *backup.Options) {
-		o.Exclude = filterFunc(func(path string, isDir bool) bool {
-			if path == filepath.Join(dir, "z") && !once {
-				once = true
-				for _, name := range []string{"x.db-journal", "x.db-wal", "x.db-shm", "text-journal"} {
-					if err := os.WriteFile(filepath.Join(dir, "sub", name), []byte("later"), 0o644); err != nil {
-						t.Error(err)
-					}
-				}
-			}
-			return false
-		})
-	}, dir)
-	for name, want := range map[string]bool{"x.db": true, "x.db-journal": false, "x.db-wal": false, "x.db-shm": false, "text": true, "text-journal": true} {
-		if _, err := snapshot.Lookup(t.Context(), r, rec.Root, filepath.Join(dir, "sub", name)); (err == nil) != want {
-			t.Errorf("%s is in the snapshot: %v, want %v", name, err == nil, want)
-		}
-	}
-}
-
 // TestTorn keeps a file open for writing and changes it while it is read: it must be marked, and the rest be saved.
 func TestTorn(t *testing.T) {
 	r, dir := create(t, memory.New()), tree(t)
@@ -268,259 +234,5 @@ func TestExcludes(t *testing.T) {
 	})
 	if want := []string{"a", "b", "sub/CACHEDIR.TAG", "z/.nobackup"}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v %v, want %v", got, err, want)
-	}
-}
-
-// TestOrder proves the order of what is put: session, packs, index, snapshot, and the session's end last.
-func TestOrder(t *testing.T) {
-	s := faulty.Wrap(memory.New(), faulty.Options{})
-	r, dir := create(t, s), tree(t)
-	before := s.Count(faulty.Any)
-	if _, _, err := save(r, nil, dir); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, op := range faulty.Shape(s.Ops()[before:]) {
-		if !strings.HasPrefix(op, "get ") {
-			got = append(got, op)
-		}
-	}
-	want := []string{"put sessions/…", "list trash/…", "list data/…", "list index/…", "list settings/…", "put data/…", "put index/…", "put snapshots/…",
-		"list sessions/…", "list evictions/…", "remove sessions/…"}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("operations\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-// TestEveryOperationFails lets the nth operation of a backup fail, for each n, in all ways: there is never success with something
-// missing, and the next backup succeeds.
-func TestEveryOperationFails(t *testing.T) {
-	dir := tree(t)
-	total := 0
-	for _, effect := range []faulty.Effect{faulty.Nothing, faulty.Torn, faulty.Done} {
-		for _, errno := range []error{syscall.EIO, syscall.ENOSPC} {
-			for n := 1; ; n++ {
-				m := memory.New()
-				create(t, m)
-				s := faulty.Wrap(m, faulty.Options{Faults: []faulty.Fault{{Nth: n, Effect: effect, Err: errno}}})
-				rec, err := attempt(s, dir)
-				if s.Count(faulty.Any) < n {
-					break
-				}
-				total++
-				r, openErr := open(m)
-				if openErr != nil {
-					t.Fatalf("operation %d, %v: open afterwards: %v", n, errno, openErr)
-				}
-				if err == nil {
-					restored(t, r, rec, dir, dir)
-				}
-				again, next, err := save(r, nil, dir)
-				if err != nil {
-					t.Fatalf("operation %d, %v: the next backup: %v", n, errno, err)
-				}
-				walkAll(t, r, again, next)
-			}
-		}
-	}
-	t.Logf("%d operations failed", total)
-}
-
-func attempt(s storage.Storage, dir string) (*snapshot.Record, error) {
-	r, err := open(s)
-	if err != nil {
-		return nil, err
-	}
-	_, rec, err := save(r, nil, dir)
-	return rec, err
-}
-
-// walkAll loads every blob of a snapshot.
-func walkAll(t testing.TB, r *repo.Repo, name blob.Name, rec *snapshot.Record) {
-	t.Helper()
-	ctx := context.Background()
-	err := snapshot.Walk(ctx, r, rec.Root, func(path string, n *snapshot.Node, err error) error {
-		if err != nil || n.Type != snapshot.File {
-			return err
-		}
-		for e, err := range snapshot.Elements(ctx, r, n.Content) {
-			if err != nil {
-				return fmt.Errorf("%s: %w", path, err)
-			}
-			if !e.IsZeros() {
-				if _, err := r.Load(ctx, blob.Data, e.ID); err != nil {
-					return fmt.Errorf("%s: %w", path, err)
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Errorf("snapshot %s: %v", name.Short(), err)
-	}
-}
-
-// TestPowerCuts cuts at every stage of every operation of two backups, and keeps nothing, all, or seeded parts of what was not
-// durable. Every snapshot that is there then is complete, and one whose Commit returned is there.
-func TestPowerCuts(t *testing.T) {
-	dir := tree(t)
-	seeds := 4
-	if os.Getenv("TARN_SOAK") != "" {
-		seeds = 64
-	}
-	cuts, states := 0, 0
-	committed := map[blob.Name]bool{}
-	var s *crash.Store
-	active := false
-	look := func(step crash.Step) {
-		if !active {
-			return
-		}
-		cuts++
-		for i := range seeds + 2 {
-			mode := crash.KeepSome
-			if i < 2 {
-				mode = []crash.Keep{crash.KeepNothing, crash.KeepEverything}[i]
-			}
-			states++
-			afterCut(t, s.CrashClone(rand.New(rand.NewPCG(uint64(cuts), uint64(i))), mode), committed)
-		}
-	}
-	s = crash.New(crash.Options{Step: look})
-	r := create(t, s)
-	active = true
-	for range 2 {
-		name, _, err := save(r, nil, dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		committed[name] = true
-		if err := os.WriteFile(filepath.Join(dir, "new"), []byte(name.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("%d cuts, %d disk states", cuts, states)
-	if cuts < 20 {
-		t.Errorf("only %d cuts", cuts)
-	}
-}
-
-func afterCut(t *testing.T, s storage.Storage, committed map[blob.Name]bool) {
-	t.Helper()
-	ctx := context.Background()
-	r, err := open(s)
-	if err != nil {
-		t.Fatalf("open after a cut: %v", err)
-	}
-	names, err := r.SnapshotNames(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[blob.Name]bool{}
-	for _, name := range names {
-		found[name] = true
-		body, err := r.LoadSnapshot(ctx, name)
-		if err != nil {
-			t.Fatalf("after a cut: %v", err)
-		}
-		rec, err := snapshot.DecodeRecord(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		walkAll(t, r, name, rec)
-	}
-	for name := range committed {
-		if !found[name] {
-			t.Errorf("snapshot %s was committed and is gone after a cut", name.Short())
-		}
-	}
-}
-
-// TestEvicted evicts the session just before the commit: there must be no success.
-func TestEvicted(t *testing.T) {
-	m := memory.New()
-	s := faulty.Wrap(m, faulty.Options{Before: func(ctx context.Context, op faulty.Op) error {
-		if op.Method != faulty.Put || !strings.HasPrefix(op.Name, "snapshots/") {
-			return nil
-		}
-		return m.List(ctx, "sessions/", func(name string, size int64) error {
-			id := strings.TrimPrefix(name, "sessions/")
-			return errors.Join(m.Put(ctx, "evictions/"+id, []byte("evicted")), m.Remove(ctx, name))
-		})
-	}})
-	r := create(t, s)
-	if _, _, err := save(r, nil, tree(t)); !errors.Is(err, repo.ErrEvicted) {
-		t.Errorf("error %v, want ErrEvicted", err)
-	}
-}
-
-// TestInterrupted loses a backup after some packs: the next one does not store again what these hold.
-func TestInterrupted(t *testing.T) {
-	m, dir := memory.New(), tree(t)
-	time.Sleep(2100 * time.Millisecond) // what the scan record has of a file is another when it is no longer young
-	create(t, m)
-	s := faulty.Wrap(m, faulty.Options{Faults: []faulty.Fault{{Method: faulty.Put, Prefix: "index/", Times: faulty.Forever, Err: syscall.EIO}}})
-	if _, err := attempt(s, dir); !errors.Is(err, syscall.EIO) {
-		t.Fatalf("error %v, want EIO", err)
-	}
-	r, err := open(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rec := must(t, r, nil, dir)
-	if rec.Stats.Added != 0 {
-		t.Errorf("%d bytes were stored again", rec.Stats.Added)
-	}
-	restored(t, r, rec, dir, dir)
-}
-
-// TestSQLiteTogether saves a database in WAL mode that is open: what is restored must be a database with all that was committed.
-func TestSQLiteTogether(t *testing.T) {
-	if _, err := exec.LookPath("sqlite3"); err != nil {
-		t.Skip("needs sqlite3: apt-get install sqlite3")
-	}
-	r, dir := create(t, memory.New()), filepath.Join(t.TempDir(), "db")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "x.db")
-	writer := exec.Command("sqlite3", path)
-	in, err := writer.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := writer.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := writer.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { in.Close(); writer.Wait() }()
-	fmt.Fprintln(in, "pragma journal_mode=wal; create table t(x); insert into t values(1),(2),(3); select 'ready';")
-	for buf := make([]byte, 64); ; {
-		n, err := out.Read(buf)
-		if strings.Contains(string(buf[:n]), "ready") {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, rec := must(t, r, func(o *backup.Options) { o.Capture.Settle = 0 }, dir)
-	n, err := snapshot.Lookup(context.Background(), r, rec.Root, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := filepath.Join(t.TempDir(), "out")
-	if _, err := restore.Run(context.Background(), r, n, target, restore.Options{}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Lstat(filepath.Join(target, "x.db-shm")); err == nil {
-		t.Error("the shared memory file was saved")
-	}
-	got, err := exec.Command("sqlite3", filepath.Join(target, "x.db"), "pragma integrity_check; select sum(x) from t").CombinedOutput()
-	if err != nil || string(got) != "ok\n6\n" {
-		t.Errorf("the restored database says %q, %v; problems %v", got, err, rec.Problems)
 	}
 }

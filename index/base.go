@@ -74,7 +74,7 @@ func (b *base) lookupAll(id *blob.ID, buf []blob.Extent) []blob.Extent {
 }
 
 // all is Index.All for a generation.
-func (b *base) all(yield func(*PackInfo, Row) bool) bool {
+func (b *base) all(yield func(*PackInfo, Entry) bool) bool {
 	infos := make([]*PackInfo, b.packCount())
 	for i := range b.slotCount() {
 		r := b.slot(i)
@@ -85,7 +85,7 @@ func (b *base) all(yield func(*PackInfo, Row) bool) bool {
 		if *info == nil {
 			*info = b.packInfo(int(r.pack()))
 		}
-		if !yield(*info, r.row()) {
+		if !yield(*info, r.entry()) {
 			return false
 		}
 	}
@@ -93,7 +93,7 @@ func (b *base) all(yield func(*PackInfo, Row) bool) bool {
 }
 
 // blobsByPack is table.blobsByPack for a generation.
-func (b *base) blobsByPack(rows []Row, wanted func(blob.Name) bool, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
+func (b *base) blobsByPack(rows []Entry, wanted func(blob.Name) bool, yield func(*PackInfo, []Entry) bool) ([]Entry, bool) {
 	starts, positions := byPack(b.packCount(), func(see func(uint32, *row)) {
 		for i := range b.slotCount() {
 			if r := b.slot(i); !r.free() && int(r.pack()) < len(b.live) {
@@ -111,7 +111,7 @@ func (b *base) blobsByPack(rows []Row, wanted func(blob.Name) bool, yield func(*
 		}
 		rows = rows[:0]
 		for _, i := range positions[starts[n]:starts[n+1]] {
-			rows = append(rows, b.slot(int(i)).row())
+			rows = append(rows, b.slot(int(i)).entry())
 		}
 		inPackOrder(rows)
 		if !yield(info, rows) {

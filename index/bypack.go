@@ -27,9 +27,9 @@ func byPack(packs int, each func(func(position uint32, r *row))) (starts, positi
 }
 
 // inPackOrder sorts the rows of one pack as they lie in it.
-func inPackOrder(rows []Row) {
-	at := func(r *Row) uint64 { return uint64(r.Segment)<<32 | uint64(r.Offset) }
-	slices.SortFunc(rows, func(a, b Row) int {
+func inPackOrder(rows []Entry) {
+	at := func(r *Entry) uint64 { return uint64(r.Segment)<<32 | uint64(r.Offset) }
+	slices.SortFunc(rows, func(a, b Entry) int {
 		if c := cmp.Compare(at(&a), at(&b)); c != 0 {
 			return c
 		}
@@ -38,7 +38,7 @@ func inPackOrder(rows []Row) {
 }
 
 // blobsByPack gives each live pack of the table that is wanted with its rows, until yield says no. It returns buf, for further use.
-func (t *table) blobsByPack(buf []Row, wanted func(blob.Name) bool, yield func(*PackInfo, []Row) bool) ([]Row, bool) {
+func (t *table) blobsByPack(buf []Entry, wanted func(blob.Name) bool, yield func(*PackInfo, []Entry) bool) ([]Entry, bool) {
 	var shards [256]rows
 	for i := range t.shards {
 		shards[i] = t.shards[i].list()
@@ -57,7 +57,7 @@ func (t *table) blobsByPack(buf []Row, wanted func(blob.Name) bool, yield func(*
 		}
 		buf = buf[:0]
 		for _, at := range positions[starts[n]:starts[n+1]] {
-			buf = append(buf, shards[at>>24].at(int(at&(1<<24-1))).row())
+			buf = append(buf, shards[at>>24].at(int(at&(1<<24-1))).entry())
 		}
 		inPackOrder(buf)
 		if !yield(&tp.PackInfo, buf) {

@@ -102,8 +102,8 @@ func (x *Index) Packs() iter.Seq[*PackInfo] {
 }
 
 // All goes through all blobs, copies too, in no particular order, each with its pack. One that is added or removed meanwhile may be seen or not.
-func (x *Index) All() iter.Seq2[*PackInfo, Row] {
-	return func(yield func(*PackInfo, Row) bool) {
+func (x *Index) All() iter.Seq2[*PackInfo, Entry] {
+	return func(yield func(*PackInfo, Entry) bool) {
 		for _, b := range x.bases {
 			if !b.all(yield) {
 				return
@@ -120,14 +120,14 @@ func (x *Index) Keep(wanted func(id blob.ID) bool) { x.delta.keep(wanted) }
 // Blobs goes through the packs, each with its blobs in the order in which they lie in it. The rows are overwritten by
 // the next pack's. It is for checks of all that there is: it first sorts the whole index by pack, for which it allocates
 // 4 bytes per blob.
-func (x *Index) Blobs() iter.Seq2[*PackInfo, []Row] {
+func (x *Index) Blobs() iter.Seq2[*PackInfo, []Entry] {
 	return x.BlobsOf(func(blob.Name) bool { return true })
 }
 
 // BlobsOf is Blobs for some packs only, which saves much of the sorting.
-func (x *Index) BlobsOf(wanted func(pack blob.Name) bool) iter.Seq2[*PackInfo, []Row] {
-	return func(yield func(*PackInfo, []Row) bool) {
-		var rows []Row
+func (x *Index) BlobsOf(wanted func(pack blob.Name) bool) iter.Seq2[*PackInfo, []Entry] {
+	return func(yield func(*PackInfo, []Entry) bool) {
+		var rows []Entry
 		more := true
 		for _, b := range x.bases {
 			if rows, more = b.blobsByPack(rows, wanted, yield); !more {

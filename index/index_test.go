@@ -25,10 +25,10 @@ func add(t testing.TB, x *index.Index, packs ...*index.Pack) {
 }
 
 // rows is what Index.Blobs should give for p.
-func rows(p *index.Pack) []index.Row {
-	var rows []index.Row
+func rows(p *index.Pack) []index.Entry {
+	var rows []index.Entry
 	for _, e := range p.Blobs {
-		rows = append(rows, index.Row(e))
+		rows = append(rows, index.Entry(e))
 	}
 	return rows
 }
@@ -79,12 +79,12 @@ func checkHolds(t *testing.T, x *index.Index, packs, gone []*index.Pack) {
 	if len(listed) != len(names) {
 		t.Errorf("Packs() gave %d packs, want %d", len(listed), len(names))
 	}
-	all := map[blob.Name][]index.Row{}
+	all := map[blob.Name][]index.Entry{}
 	for info, row := range x.All() {
 		all[info.Name] = append(all[info.Name], row)
 	}
 	for name, p := range names {
-		if !slices.Equal(sortRows(all[name]), sortRows(rows(p))) {
+		if !slices.Equal(sortEntries(all[name]), sortEntries(rows(p))) {
 			t.Errorf("All() gave other rows of pack %s", name.Short())
 		}
 		delete(all, name)
@@ -133,8 +133,8 @@ func sortExtents(extents []blob.Extent) {
 	slices.SortFunc(extents, func(a, b blob.Extent) int { return bytes.Compare(a.Pack[:], b.Pack[:]) })
 }
 
-func sortRows(rows []index.Row) []index.Row {
-	slices.SortFunc(rows, func(a, b index.Row) int {
+func sortEntries(rows []index.Entry) []index.Entry {
+	slices.SortFunc(rows, func(a, b index.Entry) int {
 		if c := bytes.Compare(a.Prefix[:], b.Prefix[:]); c != 0 {
 			return c
 		}
@@ -184,7 +184,7 @@ func TestIndexKeep(t *testing.T) {
 	add(t, x, packs...)
 	wanted := func(id blob.ID) bool { return id[3]%3 == 0 }
 	x.Keep(wanted)
-	kept := map[blob.Name][]index.Row{}
+	kept := map[blob.Name][]index.Entry{}
 	for _, p := range packs {
 		for i, row := range rows(p) {
 			id := row.Prefix.ID()

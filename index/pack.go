@@ -35,7 +35,7 @@ type Segment struct {
 	Plain  uint32 // bytes of plaintext: the sum of the blobs' lengths
 }
 
-// Entry is one blob in a pack.
+// Entry is one blob in a pack, as the pack says and as the index knows it.
 type Entry struct {
 	Prefix  Prefix // of its id
 	Kind    blob.Kind

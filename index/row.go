@@ -35,16 +35,7 @@ func (p Prefix) String() string { return hex.EncodeToString(p[:]) }
 // Short returns the first 8 hex digits, for messages.
 func (p Prefix) Short() string { return hex.EncodeToString(p[:4]) }
 
-// Row is one blob of a pack as the index knows it.
-type Row struct {
-	Prefix  Prefix
-	Kind    blob.Kind
-	Segment uint16
-	Offset  uint32 // bytes into the segment's plaintext
-	Length  uint32 // bytes
-}
-
-// row is a Row as it is kept, in memory and in cache files, all integers little-endian:
+// row is an Entry as it is kept, in memory and in cache files, all integers little-endian:
 //
 //	offset  size  field
 //	0       16    prefix of the id
@@ -97,8 +88,8 @@ func (r *row) extent(pack blob.Name) blob.Extent {
 	}
 }
 
-func (r *row) row() Row {
-	return Row{
+func (r *row) entry() Entry {
+	return Entry{
 		Prefix:  Prefix(r[:16]),
 		Kind:    blob.Kind(r[19] >> 6),
 		Segment: binary.LittleEndian.Uint16(r[20:]),

@@ -204,13 +204,13 @@ func (t *table) keep(wanted func(id blob.ID) bool) {
 }
 
 // all is Index.All for a table.
-func (t *table) all(yield func(*PackInfo, Row) bool) bool {
+func (t *table) all(yield func(*PackInfo, Entry) bool) bool {
 	for i := range t.shards {
 		l := t.shards[i].list()
 		packs := t.list() // after the rows, so that it has the packs of all of them
 		for j := range l.n {
 			r := l.at(j)
-			if tp := packs[r.pack()]; !tp.dead.Load() && !yield(&tp.PackInfo, r.row()) {
+			if tp := packs[r.pack()]; !tp.dead.Load() && !yield(&tp.PackInfo, r.entry()) {
 				return false
 			}
 		}

@@ -30,7 +30,7 @@ func (w *Writer) Mover() *Mover {
 // Move stores again the blobs of one segment that rows names, which are in the order in which they lie in it, wherever else they may be.
 // Each is hashed and compared with its row first. A segment of which all is wanted, and which is not small, is taken over as it was
 // compressed. After an error none of the blobs counts as moved, and the Mover can go on.
-func (m *Mover) Move(ctx context.Context, info *index.PackInfo, number uint16, rows []index.Row) error {
+func (m *Mover) Move(ctx context.Context, info *index.PackInfo, number uint16, rows []index.Entry) error {
 	if err := m.prove(ctx, info, number, rows); err != nil {
 		return fmt.Errorf("pack %s, segment %d: %w: %w", info.Name.Short(), number, ErrUnmovable, err)
 	}
@@ -58,7 +58,7 @@ func (m *Mover) Move(ctx context.Context, info *index.PackInfo, number uint16, r
 }
 
 // prove opens a segment and looks whether the blobs in it are those that the rows say.
-func (m *Mover) prove(ctx context.Context, info *index.PackInfo, number uint16, rows []index.Row) error {
+func (m *Mover) prove(ctx context.Context, info *index.PackInfo, number uint16, rows []index.Entry) error {
 	s, ok := info.Segment(number)
 	if !ok || len(rows) == 0 {
 		return errors.New("it is not there")

@@ -29,9 +29,9 @@ type app struct {
 	store           storeFlags
 	cache           cacheFlags
 
-	passwordFrom string // where the password came from, for the hint
-	passwordEnv  string // the variable that may hold it
-	whose        string // for the prompt, if there are several repositories
+	passwordFrom   string // where the password came from, for the hint; empty if somebody typed it
+	passwordEnv    string // the variable that may hold it
+	passwordPrefix string // of the flags that say where it comes from, if it is of a second repository
 }
 
 // stream is an output, and what is known of who reads it.
@@ -128,16 +128,17 @@ const rootExample = `  tarn -r /backup/repo init
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use: "tarn", Short: "Keep backups: whole, small, and sealed", Long: rootLong, Example: rootExample,
-		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		SilenceErrors: true, SilenceUsage: true, Version: versionText(),
 		PersistentPreRun: func(cmd *cobra.Command, args []string) {
 			if a.noColor {
 				a.stdout.color, a.stderr.color = false, false
 			}
 		},
 	}
+	root.Flags().Bool("version", false, "print which version this is")
 	f := root.PersistentFlags()
-	f.StringVarP(&a.repository, "repository", "r", os.Getenv("TARN_REPOSITORY"), "where the repository is (TARN_REPOSITORY)")
+	f.BoolP("help", "h", false, "print this")
+	f.StringVarP(&a.repository, "repository", "r", os.Getenv("TARN_REPOSITORY"), "the `REPOSITORY` to work with (TARN_REPOSITORY)")
 	f.StringVar(&a.passwordFile, "password-file", "", "read the password from `FILE`, which nobody else may be able to read")
 	f.StringVar(&a.passwordCommand, "password-command", "", "run `COMMAND`, which prints the password")
 	f.Var(&a.kdfMaxMemory, "kdf-max-memory", "let a repository use `SIZE` of memory for hashing the password (256M)")
@@ -150,9 +151,30 @@ func newRoot(a *app) *cobra.Command {
 	f.Lookup("repository").DefValue = "" // the environment is no part of the help
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{err, cmd.CommandPath()} })
+	root.SetFlagErrorFunc(flagError)
+	root.SetVersionTemplate("tarn {{.Version}}\n")
+	root.SetHelpFunc(a.help)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newMount(a), newUmount(a), newForget(a), newPrune(a), newCheck(a),
 		newRepair(a), newParity(a), newCopy(a), newTag(a), newRewrite(a), newStats(a), newCat(a), newCache(a), newKey(a), newSession(a), newSource(a),
 		newBench(a), newVersion(a))
+	groups(root)
+	if err := complete(root); err != nil {
+		panic(err) // two commands want to complete one flag
+	}
 	return root
+}
+
+// groups makes the commands that only have others below them print their help, and refuse what they don't have.
+func groups(cmd *cobra.Command) {
+	if !cmd.HasSubCommands() {
+		return
+	}
+	cmd.Args = commandsOnly
+	if cmd.RunE == nil {
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	for _, c := range cmd.Commands() {
+		groups(c)
+	}
 }

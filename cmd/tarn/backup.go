@@ -74,7 +74,7 @@ func (b *backupFlags) flags(f *pflag.FlagSet) {
 	f.Var(&b.excludeLarger, "exclude-larger-than", "leave out files of more than `SIZE`")
 	f.BoolVarP(&b.oneFileSystem, "one-file-system", "x", false, "stay on the file systems of the paths")
 	f.StringArrayVar(&b.filesFrom, "files-from", nil, "also save the paths in `FILE`, one a line (- for standard input)")
-	f.StringArrayVar(&b.filesFrom0, "files-from0", nil, "the same, with a NUL byte behind each path")
+	f.StringArrayVar(&b.filesFrom0, "files-from0", nil, "the same, with a NUL byte behind each path in `FILE`")
 	f.BoolVar(&b.stdin, "stdin", false, "save standard input as a file")
 	f.StringVar(&b.stdinName, "stdin-filename", "stdin", "the `NAME` of that file")
 	f.BoolVar(&b.stdinCommand, "stdin-from-command", false, "save what a command prints; nothing if it fails")
@@ -85,8 +85,8 @@ func (b *backupFlags) flags(f *pflag.FlagSet) {
 	f.BoolVarP(&b.force, "force", "f", false, "compare with none: read all files")
 	f.BoolVar(&b.heal, "heal", false, "read all packs first, and store again what is damaged in them")
 	f.BoolVarP(&b.dryRun, "dry-run", "n", false, "write nothing, say what would be added")
-	f.StringVar(&b.compression, "compression", "default", "off, fast, default, better or max")
-	f.IntVar(&b.readers, "read-concurrency", 0, "read so many files at a time (one per processor)")
+	f.StringVar(&b.compression, "compression", "default", "compress by `LEVEL`: off, fast, default, better or max")
+	f.IntVar(&b.readers, "read-concurrency", 0, "read `N` files at a time (one per processor)")
 	b.hold.flags(f)
 	b.torn.flags(f)
 	f.BoolVar(&b.accessTime, "with-atime", false, "keep access times, too")
@@ -170,7 +170,7 @@ func (b *backupFlags) options() (backup.Options, error) {
 	if o.Record.Host == "" {
 		o.Record.Host = hostName()
 	}
-	o.Capture.Settle = b.hold.settle
+	o.Capture.Settle = time.Duration(b.hold.settle)
 	if b.hold.settle == 0 {
 		o.Capture.Settle = -1
 	}

@@ -17,13 +17,14 @@ import (
 // holdFlags say how the source is held still.
 type holdFlags struct {
 	modes                    snapshotModes
-	settle                   time.Duration
+	settle                   length
 	before, after, onFailure string
 }
 
 func (h *holdFlags) flags(f *pflag.FlagSet) {
 	f.Var(&h.modes, "fs-snapshot", "read from file system snapshots (Btrfs, ZFS, LVM): off, auto, on or required; FOLDER=`MODE` for a folder")
-	f.DurationVar(&h.settle, "settle-time", 30*time.Second, "wait so long in all for files that are in use")
+	h.settle = length(30 * time.Second)
+	f.Var(&h.settle, "settle-time", "wait for `TIME` in all for files that are in use")
 	f.StringVar(&h.before, "before", "", "run `COMMAND` before the source is held still; no backup if it fails")
 	f.StringVar(&h.after, "after", "", "run `COMMAND` when the source is held still, or else when it was read; always")
 	f.StringVar(&h.onFailure, "on-failure", "", "run `COMMAND` if the backup fails")
@@ -53,7 +54,7 @@ func (k *hooks) hold(ctx context.Context, w *repo.Writer, r *repo.Repo) (*source
 	held := false
 	for _, m := range h.Mounts() {
 		if m.Method == "live" {
-			k.job.detailf("%s is read as it is (%s)", m.Point, m.Reason)
+			k.job.detailf("%s is read file by file (%s)", m.Point, m.Reason)
 			continue
 		}
 		held = true

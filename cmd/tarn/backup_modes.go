@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -18,14 +19,14 @@ func (s *snapshotModes) Set(text string) error {
 	at := strings.LastIndexByte(text, '=')
 	mode, err := source.ParseMode(text[at+1:])
 	if err != nil {
-		return err
+		return errors.New("want off, auto, on or required, or one of them behind FOLDER=")
 	}
 	if at < 0 {
 		s.all = mode
 		return nil
 	}
 	if at == 0 {
-		return fmt.Errorf("%q: want FOLDER=%s", text, mode)
+		return fmt.Errorf("want FOLDER=%s", mode)
 	}
 	if s.below == nil {
 		s.below = map[string]source.Mode{}

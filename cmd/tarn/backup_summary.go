@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tarn-backup/tarn/backup"
@@ -120,11 +122,14 @@ func (a *app) printGroup(r *snapshot.Record, g problemGroup, n uint64) {
 		head = g.one
 	}
 	a.sayf("%s\n", a.stderr.yellow(count(n)+" "+head))
-	shown := uint64(0)
+	shown, absent := uint64(0), uint64(0)
 	for i := range r.Problems {
 		p := &r.Problems[i]
 		if p.Kind != g.kind {
 			continue
+		}
+		if strings.Contains(p.Reason, syscall.ENOENT.Error()) {
+			absent++
 		}
 		if shown == problemsShown && !a.verbose {
 			break
@@ -139,7 +144,10 @@ func (a *app) printGroup(r *snapshot.Record, g problemGroup, n uint64) {
 	if shown < n {
 		a.sayf("  and %s more: --verbose names all\n", count(n-shown))
 	}
-	if g.todo != "" {
+	switch {
+	case absent == n:
+		a.sayf("hint: is it spelled right, and mounted? Leave out what is gone for good\n")
+	case g.todo != "":
 		a.sayf("hint: %s\n", g.todo)
 	}
 }

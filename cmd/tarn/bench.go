@@ -22,7 +22,7 @@ type benchFlags struct {
 func (b *benchFlags) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringSliceVar(&b.peers, "peer", nil, "compare with `NAME`: restic, borg, kopia, rustic (any number; those that are installed)")
-	f.IntVar(&b.runs, "runs", 3, "measure so many rounds")
+	f.IntVar(&b.runs, "runs", 3, "measure `N` rounds")
 	f.StringVar(&b.dir, "dir", filepath.Join(os.TempDir(), "tarn-bench"), "work in `FOLDER`; workloads stay there for the next time")
 	f.Lookup("dir").DefValue = "" // the environment is no part of the help
 	f.StringVar(&b.report, "report", "", "write what was measured to `FILE`, as JSON")
@@ -46,7 +46,6 @@ func newBench(a *app) *cobra.Command {
 		Long: `Measure tarn beside restic, borg and others, and beside what this machine can do at best. docs/benchmarks.md has figures and says how
 to read them.`,
 		Example: "  tarn bench run --peer restic,borg\n  tarn bench grow --runs 1",
-		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newBenchRun(a), newBenchGrow(a), newBenchShow(a), newBenchPipe(a), newBenchIndex(a))
 	return cmd

@@ -93,7 +93,7 @@ need not read them again. The copies are sealed and bounded in size. All of it c
 			if unused != "" {
 				var err error
 				if age, err = parseDays(unused); err != nil {
-					return fmt.Errorf("--unused: %w", err)
+					return fmt.Errorf("--unused %q: %w", unused, err)
 				}
 			}
 			return a.cleanCaches(age)

@@ -185,7 +185,7 @@ func (a *app) catBlob(ctx context.Context, r *repo.Repo, arg string) error {
 	}
 	id, err := blob.ParseID(arg)
 	if err != nil {
-		return fmt.Errorf("blob %w", err)
+		return fmt.Errorf("blob %q: want 32 or 64 hex digits", arg)
 	}
 	var last error
 	for _, kind := range []blob.Kind{blob.Data, blob.Tree, blob.Scan} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -53,7 +54,7 @@ func (s *share) Set(text string) error {
 		v, err = 1, nil
 	}
 	if err != nil || !(v > 0 && v <= 1) {
-		return fmt.Errorf("%q is no share: write 10%%, or all", text)
+		return errors.New("want a share like 10%, or all")
 	}
 	*s = share(v)
 	return nil
@@ -99,6 +100,9 @@ With IDs only these snapshots are checked, and what they need.`,
 			o, err := f.options()
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 && strings.HasSuffix(args[0], "%") { // no ID ends so
+				return withHint(fmt.Errorf("snapshot %q: there is none of that name", args[0]), "a share stands behind an equals sign: --read-data=%s", args[0])
 			}
 			return a.check(cmd.Context(), o, f, args)
 		},

@@ -42,15 +42,20 @@ func (f *checkFlags) options() (check.Options, error) {
 	if strings.HasSuffix(f.subset, "%") {
 		return o, f.share(&o)
 	}
-	var s size
-	return o, s.Set(f.subset) // looks picks the packs
+	var s size // looks picks the packs
+	if err := s.Set(f.subset); err != nil {
+		return o, fmt.Errorf("--read-data-subset %q: want a part like 2/10, a share like 10%% or a size like 5G", f.subset)
+	}
+	return o, nil
 }
 
 func (f *checkFlags) share(o *check.Options) error {
 	var s share
-	err := s.Set(f.subset)
+	if err := s.Set(f.subset); err != nil {
+		return fmt.Errorf("--read-data-subset %q: %w", f.subset, err)
+	}
 	o.Fraction = float64(s)
-	return err
+	return nil
 }
 
 const daySeconds = 24 * 60 * 60
@@ -60,14 +65,11 @@ func (f *checkFlags) age() (time.Duration, error) {
 	if f.older == "" {
 		return -1, nil
 	}
-	if days, ok := strings.CutSuffix(f.older, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return time.Duration(n) * daySeconds * time.Second, nil
-		}
-	} else if d, err := time.ParseDuration(f.older); err == nil && d >= 0 {
-		return d, nil
+	var l length
+	if err := l.Set(f.older); err != nil {
+		return 0, fmt.Errorf("--older-than %q: %w", f.older, err)
 	}
-	return 0, fmt.Errorf("--older-than %q: want days or hours, like 30d or 12h", f.older)
+	return time.Duration(l), nil
 }
 
 // keeper keeps which packs were found good, and when.

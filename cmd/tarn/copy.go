@@ -33,7 +33,7 @@ func (a *app) from(f *fromFlags) *app {
 	b := newApp(a.stdin, a.stdout.file, a.stderr.file)
 	b.repository, b.passwordFile, b.passwordCommand, b.kdfMaxMemory = f.repository, f.file, f.command, a.kdfMaxMemory
 	b.json, b.quiet, b.verbose, b.store, b.cache = a.json, a.quiet, a.verbose, a.store, a.cache
-	b.passwordEnv, b.whose = "TARN_FROM_PASSWORD", "its "
+	b.passwordEnv, b.passwordPrefix = "TARN_FROM_PASSWORD", "from-"
 	if f.repository == "" {
 		b.repository = os.Getenv("TARN_FROM_REPOSITORY")
 	}
@@ -84,7 +84,7 @@ func (a *app) copy(ctx context.Context, f *fromFlags, c criteria, args []string)
 	}
 	from, err := source.open(ctx)
 	if err != nil {
-		return err
+		return source.ownHint(err)
 	}
 	defer from.Close()
 	to, err := a.open(ctx)

@@ -106,7 +106,9 @@ func (a *app) hint(err error) string {
 	case errors.As(err, &own):
 		return own.hint
 	case errors.As(err, &usage):
-		return fmt.Sprintf("%s --help lists the flags", usage.command)
+		return fmt.Sprintf("\"%s --help\" says more", usage.command)
+	case errors.Is(err, repo.ErrNoRepository) && a.passwordPrefix != "":
+		return "check the path of the repository to copy from"
 	case errors.Is(err, repo.ErrNoRepository):
 		return "check -r or TARN_REPOSITORY; \"tarn init\" makes a repository"
 	case errors.Is(err, repo.ErrPassword):
@@ -132,6 +134,14 @@ func (a *app) hint(err error) string {
 		return "run tarn as a user who may do this"
 	}
 	return ""
+}
+
+// ownHint keeps what this program would say of an error with it: of a second repository the first one knows less.
+func (a *app) ownHint(err error) error {
+	if hint := a.hint(err); hint != "" {
+		return withHint(err, "%s", hint)
+	}
+	return err
 }
 
 // isDamage reports whether stored bytes are damaged, missing, or fewer than they were.

@@ -303,6 +303,7 @@ func TestNoSecrets(t *testing.T) {
 	server := servers.StartS3(t)
 	proxy := servers.StartBad(t, server.Addr, servers.Faults{Unavailable: 1})
 	c := newClient(t, fmt.Sprintf("s3:http://%s/%s/repo", proxy.Addr, server.Bucket), s3Env(server)...)
+	c.args = []string{"--retry-for", "1s"} // the server is never well
 	var out bytes.Buffer
 	for _, args := range [][]string{{"init"}, {"snapshots", "--verbose"}, {"check", "--json"}} {
 		cmd := c.command(args...)

@@ -38,7 +38,7 @@ func (k keepCount) Set(text string) error {
 		n, err = forget.All, nil
 	}
 	if err != nil || n < forget.All {
-		return fmt.Errorf("%q: want a number, or all", text)
+		return errors.New("want a number, or all")
 	}
 	*k.to = n
 	return nil
@@ -54,8 +54,10 @@ type keepSpan struct{ to *forget.Span }
 
 // Set reads a span, for pflag.
 func (k keepSpan) Set(text string) (err error) {
-	*k.to, err = forget.ParseSpan(text)
-	return err
+	if *k.to, err = forget.ParseSpan(text); err != nil {
+		return errors.New("want a length of time like 30d, 6m or 2y5m7d3h")
+	}
+	return nil
 }
 
 func (k keepSpan) String() string { return "" }
@@ -109,7 +111,7 @@ func (o *forgetFlags) flags(f *pflag.FlagSet) {
 	}
 	f.StringArrayVar(&o.keepTags, "keep-tag", nil, "keep those with `TAG`; with all of TAG,TAG (any of several)")
 	f.StringArrayVar(&p.IDs, "keep-id", nil, "keep the one whose ID begins with `ID`")
-	f.StringSliceVarP(&o.groupBy, "group-by", "g", []string{"host", "paths"}, "apply the policy to each group of equal host, paths or tags; none for one group")
+	f.StringSliceVarP(&o.groupBy, "group-by", "g", []string{"host", "paths"}, "apply the policy to each group of equal `WHAT`: host, paths or tags; none for one group")
 	f.StringVar(&o.maxDelete, "max-delete", "", "remove no more than `N` of a group: a number, a share, or all (half, unless confirmed)")
 	o.criteria.flags(f)
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "remove nothing, say what would go")
@@ -126,7 +128,7 @@ func (a *app) forget(ctx context.Context, o *forgetFlags, args []string) error {
 	var most forget.Cap
 	if o.maxDelete != "" {
 		if most, err = forget.ParseCap(o.maxDelete); err != nil {
-			return fmt.Errorf("--max-delete: %w", err)
+			return fmt.Errorf("--max-delete %w", err)
 		}
 	}
 	for _, tags := range o.keepTags {
@@ -187,9 +189,20 @@ func (a *app) named(ctx context.Context, r *opened, args []string, c criteria) (
 		names = append(names, name)
 		if a.json {
 			a.emit(forgetLine{Type: "snapshot_forgotten", ID: name.String(), Short: name.Short(), Reasons: []string{}})
+		} else {
+			a.outf("%s\n", a.nameText(ctx, r, name))
 		}
 	}
 	return names, nil
+}
+
+// nameText says which snapshot a name means, as far as its record can be read.
+func (a *app) nameText(ctx context.Context, r *opened, name blob.Name) string {
+	s, err := loadSnapshot(ctx, r.Repo, name)
+	if err != nil {
+		return "snapshot " + name.Short()
+	}
+	return fmt.Sprintf("snapshot %s of %s, %s", name.Short(), timeText(s.Record.Time), a.stdout.name(strings.Join(s.Record.Paths, " ")))
 }
 
 // byPolicy applies the policy, shows what it decides, and returns the snapshots that go.

@@ -27,7 +27,7 @@ type kdfFlags struct {
 
 func (k *kdfFlags) flags(f *pflag.FlagSet) {
 	f.Var(&k.memory, "kdf-memory", "hash the password with `SIZE` of memory (64M)")
-	f.Uint32Var(&k.passes, "kdf-passes", seal.DefaultKDF.Passes, "and with so many passes")
+	f.Uint32Var(&k.passes, "kdf-passes", seal.DefaultKDF.Passes, "and with `N` passes")
 }
 
 func (k *kdfFlags) kdf() seal.KDF {
@@ -88,14 +88,15 @@ func (a *app) init(cmd *cobra.Command, kdf seal.KDF, algorithm string, like *fro
 		if algorithm != "" {
 			return errors.New("--copy-params-from says how to cut files: leave out --chunker")
 		}
-		from, err := a.from(like).open(ctx)
+		source := a.from(like)
+		from, err := source.open(ctx)
 		if err != nil {
-			return fmt.Errorf("--copy-params-from: %w", err)
+			return source.ownHint(fmt.Errorf("--copy-params-from: %w", err))
 		}
 		defer from.Close()
 		o.CutLike = from.Repo
 	}
-	password, err := a.newPassword(ctx, secret{a.passwordFile, a.passwordCommand, "TARN_PASSWORD"})
+	password, err := a.newPassword(ctx, secret{a.passwordFile, a.passwordCommand, "TARN_PASSWORD", ""})
 	if err != nil {
 		return err
 	}

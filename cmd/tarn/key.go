@@ -41,7 +41,6 @@ old password.`,
   tarn key passwd
   tarn key rotate
   tarn key remove 1a2b3c4d`,
-		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newKeyList(a), newKeyAdd(a), newKeyPasswd(a), newKeyRemove(a), newKeyRotate(a))
 	return cmd
@@ -55,13 +54,13 @@ type keyFlags struct {
 }
 
 func (k *keyFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&k.label, "label", "", "a word that helps to tell keys apart")
+	f.StringVar(&k.label, "label", "", "a `WORD` that helps to tell keys apart")
 	f.StringVar(&k.file, "new-password-file", "", "read the new password from `FILE`")
 	f.StringVar(&k.command, "new-password-command", "", "run `COMMAND`, which prints the new password")
 	k.kdf.flags(f)
 }
 
-func (k *keyFlags) secret() secret { return secret{k.file, k.command, "TARN_NEW_PASSWORD"} }
+func (k *keyFlags) secret() secret { return secret{k.file, k.command, "TARN_NEW_PASSWORD", "new-"} }
 
 // slot is a new key's slot, with the labels that help people.
 func (a *app) slot(label string) seal.Slot {

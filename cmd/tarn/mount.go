@@ -56,6 +56,7 @@ in it is a folder of its distinct versions. New snapshots appear by themselves.
   tarn mount /mnt/backups --path-template '%h/%T'
   diff -r /etc /mnt/backups/snapshots/latest/etc`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			flags.bound(cmd.Flags(), a.cache.size)
 			if flags.background {
 				return a.mountInBackground(cmd.Context())
 			}
@@ -72,13 +73,20 @@ func (m *mountFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&m.allowOther, "allow-other", false, "other users may look, as far as modes and ACLs let them")
 	f.StringArrayVar(&m.templates, "path-template", nil, "show snapshots at `PATH` (any number)")
 	f.StringVar(&m.timeForm, "time-template", "", "write times like `FORM`: 2006-01-02T15-04-05")
-	f.Var(&m.cache, "memory-cache", "keep `SIZE` of what was read in memory")
+	f.Var(&m.cache, "memory-cache", "keep `SIZE` of what was read in memory; --cache-size is for the copies on disk, and bounds this, too")
 	f.BoolVar(&m.background, "background", false, "return when the mount is ready")
 	f.StringVar(&m.log, "log", "", "with --background: write what can't be read to `FILE`")
 	f.IntVar(&m.ready, "ready-fd", 0, "")
 	f.Lookup("ready-fd").Hidden = true
 	f.Lookup("memory-cache").DefValue = "64M"
 	m.criteria.flags(f)
+}
+
+// bound lets --cache-size, which is for the copies on disk, bound what is kept in memory as well: who gives it to a mount may mean either.
+func (m *mountFlags) bound(f *pflag.FlagSet, copies size) {
+	if !f.Changed("memory-cache") && copies > 0 {
+		m.cache = min(m.cache, copies)
+	}
 }
 
 func (m *mountFlags) options(a *app) fusefs.Options {
@@ -142,6 +150,8 @@ func limitMemory(cache size) {
 
 func mountHint(err error, dir string) error {
 	switch text := err.Error(); {
+	case errors.Is(err, os.ErrNotExist) && !strings.Contains(text, "/dev/fuse"):
+		return withHint(err, "make the folder: mkdir %s", dir)
 	case strings.Contains(text, "whose program is gone"):
 		return withHint(err, "\"tarn umount %s\" removes it", dir)
 	case errors.Is(err, exec.ErrNotFound):

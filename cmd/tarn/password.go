@@ -19,16 +19,27 @@ const passwordSize = 64 << 10
 // secret says where a password may come from beside the prompt.
 type secret struct {
 	file, command, variable string
+	prefix                  string // of the flags: "new-", "from-"
+}
+
+// sources names all of them.
+func (s *secret) sources() string {
+	return fmt.Sprintf("--%spassword-file, --%spassword-command or %s", s.prefix, s.prefix, s.variable)
 }
 
 // password returns the password of the repository.
 func (a *app) password(ctx context.Context) ([]byte, error) {
-	p, from, err := a.readSecret(ctx, secret{a.passwordFile, a.passwordCommand, a.passwordEnv})
+	s := secret{a.passwordFile, a.passwordCommand, a.passwordEnv, a.passwordPrefix}
+	p, from, err := a.readSecret(ctx, s)
 	if err != nil || from != "" {
 		a.passwordFrom = from
 		return p, err
 	}
-	return a.prompt(ctx, a.whose+"password: ")
+	text := "password: "
+	if a.passwordPrefix != "" { // there is another repository
+		text = "password of " + a.stderr.text(a.shownRepository()) + ": "
+	}
+	return a.prompt(ctx, text, s)
 }
 
 // newPassword returns a password that is to be set; people type it twice.
@@ -38,10 +49,10 @@ func (a *app) newPassword(ctx context.Context, s secret) ([]byte, error) {
 		return nil, err
 	}
 	if from == "" {
-		if p, err = a.prompt(ctx, "new password: "); err != nil {
+		if p, err = a.prompt(ctx, "new password: ", s); err != nil {
 			return nil, err
 		}
-		again, err := a.prompt(ctx, "again: ")
+		again, err := a.prompt(ctx, "again: ", s)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +76,7 @@ func (a *app) readSecret(ctx context.Context, s secret) (p []byte, from string, 
 		return p, "the file " + s.file, err
 	case s.command != "":
 		p, err = runPasswordCommand(ctx, s.command)
-		return p, "the command that --password-command names", err
+		return p, fmt.Sprintf("the command that --%spassword-command names", s.prefix), err
 	}
 	if v, ok := os.LookupEnv(s.variable); ok {
 		return []byte(v), s.variable, nil
@@ -115,13 +126,13 @@ func readLine(r io.Reader) ([]byte, error) {
 }
 
 // prompt asks on the terminal, even if standard input is something else.
-func (a *app) prompt(ctx context.Context, text string) ([]byte, error) {
+func (a *app) prompt(ctx context.Context, text string, s secret) ([]byte, error) {
 	tty, message := a.stdin, a.stderr.file
 	if !term.IsTerminal(int(tty.Fd())) {
 		f, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 		if err != nil {
 			return nil, withHint(errors.New("no password is given, and there is no terminal to ask on"),
-				"use --password-file, --password-command or TARN_PASSWORD")
+				"use %s", s.sources())
 		}
 		defer f.Close()
 		tty, message = f, f

@@ -66,7 +66,7 @@ func (a *app) prune(ctx context.Context, r *opened, flags *pruneFlags) error {
 		return int64(s), err
 	})
 	if err != nil {
-		return fmt.Errorf("--max-unused: %w", err)
+		return fmt.Errorf("--max-unused %w", err)
 	}
 	collectAfter(gcPrune)
 	var stage atomic.Value
@@ -150,15 +150,23 @@ func (a *app) pruned(r *prune.Result, dry bool, took time.Duration) {
 	}
 	a.outf("%s %s %s; of the %s in %s about %s are of no use\n", counted(r.Snapshots, "snapshot"), verb, counted(r.Blobs, "blob"), bytes(r.Before.Bytes),
 		counted(r.Before.Packs, "pack"), bytes(r.Unused))
-	if dry {
+	nothing := r.Trashed.Packs+r.Repacked.Packs+r.Removed.Packs+r.Held.Packs+r.Waiting.Packs == 0
+	if nothing {
+		a.outf("nothing to remove; took %s\n", tookText(took))
+	}
+	if dry && !nothing {
 		a.outf("would remove %s, %s, and store %s, %s, again without what is of no use\n", counted(r.Trashed.Packs, "pack"), bytes(r.Trashed.Bytes),
 			counted(r.Repacked.Packs, "pack"), bytes(r.Repacked.Bytes))
+	}
+	if dry {
 		return
 	}
 	if r.Repacked.Packs > 0 {
 		a.outf("stored %s, %s, again as %s\n", counted(r.Repacked.Packs, "pack"), bytes(r.Repacked.Bytes), bytes(r.Stored))
 	}
-	a.outf("removed %s, %s; took %s\n", counted(r.Removed.Packs, "pack"), bytes(r.Removed.Bytes), tookText(took))
+	if !nothing {
+		a.outf("removed %s, %s; took %s\n", counted(r.Removed.Packs, "pack"), bytes(r.Removed.Bytes), tookText(took))
+	}
 	if r.Held.Packs > 0 {
 		a.outf("kept %s, %s, locked until %s at the latest: a prune after that removes them\n", counted(r.Held.Packs, "pack"), bytes(r.Held.Bytes), timeText(r.HeldUntil))
 	}

@@ -50,8 +50,8 @@ type repairSummaryLine struct {
 // repairFlags are those of all repairs.
 type repairFlags struct{ yes bool }
 
-const repairLong = `Mend a repository that "tarn check" found damaged. Run the three in this order, and then back up again: what is still on the
-disk of the machine is so stored once more.
+const repairLong = `Mend a repository that "tarn check" found damaged. Run index, packs and snapshots in this order, with a backup before the last: what is
+still on the disk of the machine is so stored once more. Trash is for when nobody can back up any more.
 
 Without --yes only the plan is shown, and nothing is written. Each repair can be interrupted and run again, and none removes what
 could still be used. Backups and restores may go on meanwhile.`
@@ -62,8 +62,8 @@ func newRepair(a *app) *cobra.Command {
 		Example: `  tarn check --read-data
   tarn repair index --yes
   tarn repair packs --yes
+  tarn backup ~/Photos
   tarn repair snapshots --yes`,
-		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newRepairIndex(a), newRepairPacks(a), newRepairSnapshots(a), newRepairTrash(a))
 	return cmd

@@ -72,6 +72,9 @@ const (
 	noCache          // what is stored is to be looked at, and nothing else
 )
 
+// passwordTries is how often a password can be typed.
+const passwordTries = 3
+
 // readAhead is how much of a pack is asked for at once, of a far store.
 const readAhead = 4 << 20
 
@@ -105,8 +108,18 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 			return far
 		}
 	}
-	if o.Repo, err = repo.Open(ctx, s.Storage, func() ([]byte, error) { return a.password(ctx) }, options); err != nil {
+	for try := 1; ; try++ {
+		o.Repo, err = repo.Open(ctx, s.Storage, func() ([]byte, error) { return a.password(ctx) }, options)
+		if !errors.Is(err, repo.ErrPassword) || a.passwordFrom != "" || try == passwordTries {
+			break
+		}
+		a.sayf("wrong password\n")
+	}
+	if err != nil {
 		s.Close()
+		if isInterrupted(ctx) {
+			return nil, errInterrupted
+		}
 		return nil, fmt.Errorf("%s: %w", l.text, err)
 	}
 	return o, nil

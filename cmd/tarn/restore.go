@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,12 +63,12 @@ func (r *restoreFlags) flags(f *pflag.FlagSet) {
 	f.VarP(r.excludes.value(filter.Exact, patternText), "exclude", "e", "not what matches `PATTERN`")
 	f.Var(r.excludes.value(filter.Fold, patternText), "iexclude", "the same, and case does not matter")
 	f.Var(r.excludes.value(filter.Exact, patternFile), "exclude-file", "not what matches a pattern in `FILE`")
-	f.StringVar(&r.overwrite, "overwrite", "", "what to do with what is there: always, if-changed or never")
-	f.StringVar(&r.compare, "compare", "times", "tell what changed by: times (and sizes) or content")
+	f.StringVar(&r.overwrite, "overwrite", "", "`WHEN` to replace what is there: always, if-changed or never")
+	f.StringVar(&r.compare, "compare", "times", "tell what changed by `WHAT`: times (and sizes), or content")
 	f.BoolVar(&r.remove, "delete", false, "remove what the snapshot does not have")
-	f.StringVar(&r.sparse, "sparse", "auto", "make holes: auto (where there were some), always or never")
+	f.StringVar(&r.sparse, "sparse", "auto", "`WHEN` to make holes: auto (where there were some), always or never")
 	f.Lookup("sparse").NoOptDefVal = "always"
-	f.StringVar(&r.owner, "owner", "numeric", "restore owners: numeric, names or never")
+	f.StringVar(&r.owner, "owner", "numeric", "restore owners by `WHAT`: numeric, names or never")
 	f.BoolVar(&r.noXattrs, "no-xattrs", false, "leave extended attributes and ACLs out")
 	f.BoolVar(&r.whole, "whole", false, "in the place of each torn file take its newest whole version from older snapshots")
 	f.BoolVar(&r.verify, "verify", false, "read everything back and compare it")
@@ -107,7 +108,7 @@ func (r *restoreFlags) options() (o restore.Options, err error) {
 	if r.noXattrs {
 		o.Xattrs = func(string) bool { return false }
 	}
-	f := restoreFilter{}
+	f := new(restoreFilter)
 	if f.includes, err = r.includes.rules(); err != nil {
 		return o, err
 	}
@@ -115,7 +116,7 @@ func (r *restoreFlags) options() (o restore.Options, err error) {
 		return o, err
 	}
 	if !f.includes.Empty() || !f.excludes.Empty() {
-		o.Filter = &f
+		o.Filter = f
 	}
 	return o, nil
 }
@@ -123,7 +124,11 @@ func (r *restoreFlags) options() (o restore.Options, err error) {
 // restoreFilter takes what is included, itself or by a folder above it, and not excluded.
 type restoreFilter struct {
 	includes, excludes *filter.Rules
+	took               atomic.Bool // something that is included
 }
+
+// idle reports whether patterns say what to restore, and nothing was like them.
+func (f *restoreFilter) idle() bool { return f != nil && !f.includes.Empty() && !f.took.Load() }
 
 // Match is restore.Filter's.
 func (f *restoreFilter) Match(path string, t snapshot.Type) restore.Decision {
@@ -135,6 +140,7 @@ func (f *restoreFilter) Match(path string, t snapshot.Type) restore.Decision {
 	case full != "/" && f.excludes.Match(full, isDir):
 		return restore.Skip
 	case f.includes.Empty() || f.includes.Covers(full, isDir):
+		f.took.Store(true)
 		return restore.Take
 	case isDir && f.includes.Reaches(full):
 		return restore.Pass
@@ -166,7 +172,7 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags, selector string)
 	ahead := r.ReadAhead(ctx)
 	defer ahead.Close()
 	o.Announce = ahead.Announce
-	report := &restoreReport{app: a, dryRun: o.DryRun, begin: time.Now()}
+	report := &restoreReport{app: a, dryRun: o.DryRun, begin: time.Now(), clusters: tornClusters(s.Record, path, o.Filter)}
 	var loader snapshot.Loader = r.Repo
 	if flags.whole {
 		w, err := a.wholesFor(ctx, r.Repo, s, o.Filter)
@@ -182,6 +188,7 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags, selector string)
 	if strings.Trim(path, "/") == "" && o.Filter == nil {
 		report.endFiles, report.endBytes = s.Record.Stats.Files, s.Record.Stats.Bytes
 	}
+	report.filter, _ = o.Filter.(*restoreFilter)
 	stop := a.showProgress(report.doing)
 	sum, err := restore.Run(ctx, loader, node, flags.target, o, report)
 	stop()

@@ -50,6 +50,8 @@ type restoreReport struct {
 	app                *app
 	dryRun             bool
 	begin              time.Time
+	filter             *restoreFilter     // nil if everything is restored
+	clusters           []snapshot.Problem // that were torn when they were saved
 	endFiles, endBytes uint64
 	files, bytes       atomic.Uint64
 	failed             atomic.Uint64
@@ -105,11 +107,15 @@ func (r *restoreReport) doing() doing {
 // restoreDone tells what a restore did.
 func (a *app) restoreDone(ctx context.Context, flags *restoreFlags, r *restoreReport, sum restore.Summary, err error) error {
 	if a.json {
+		a.printClusters(r.clusters)
 		a.emit(restoreSummaryOf(flags, r, &sum))
 	}
 	if isInterrupted(ctx) {
 		return withHint(fmt.Errorf("%w: %s restored, not all", errInterrupted, counted(sum.Files, "file")),
 			"the same command with --overwrite if-changed goes on")
+	}
+	if err == nil && r.filter.idle() {
+		a.warnf("nothing matches --include: patterns begin at what is restored, and \"tarn ls ID --recursive\" lists that")
 	}
 	if err != nil && !errors.Is(err, restore.ErrIncomplete) {
 		if errors.Is(err, restore.ErrNotEmpty) {
@@ -125,6 +131,7 @@ func (a *app) restoreDone(ctx context.Context, flags *restoreFlags, r *restoreRe
 	}
 	a.printRestored(flags, r, &sum)
 	a.printRestoreTrouble(flags, &sum)
+	a.printClusters(r.clusters)
 	if err != nil {
 		return errTold(exitFailed)
 	}
@@ -163,8 +170,8 @@ func (a *app) printRestored(flags *restoreFlags, r *restoreReport, sum *restore.
 		}
 	}
 	a.outf("%s; took %s\n", text, tookText(time.Since(r.begin)))
-	doubtful := sum.Doubtful[snapshot.Torn].Count + sum.Doubtful[snapshot.Carried].Count
-	if sum.Failed.Count == 0 && len(sum.Lost) == 0 && doubtful == 0 && sum.Skipped == 0 && !flags.dryRun {
+	doubtful := sum.Doubtful[snapshot.Torn].Count + sum.Doubtful[snapshot.Carried].Count + uint64(len(r.clusters))
+	if sum.Failed.Count == 0 && len(sum.Lost) == 0 && doubtful == 0 && sum.Skipped == 0 && !flags.dryRun && !r.filter.idle() {
 		a.outf("%s\n", a.stdout.green("everything is as the snapshot has it"))
 	}
 }

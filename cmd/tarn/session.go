@@ -21,7 +21,6 @@ are removed when the sessions that might need them are over.
 
 A session that was killed, or whose machine died, stays. A prune on the same machine ends it by itself, any other one after a week.`,
 		Example: "  tarn session list\n  tarn session evict 1a2b3c4d",
-		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newSessionList(a), newSessionEvict(a))
 	return cmd

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -24,7 +25,7 @@ func (s *size) Set(text string) error {
 	}
 	v, err := strconv.ParseFloat(digits, 64)
 	if err != nil || v < 0 || math.IsInf(v, 0) || math.IsNaN(v) || v*factor >= math.MaxInt64 {
-		return fmt.Errorf("%q is no size: write 500K, 100M or 1.5G", text)
+		return errors.New("want a size like 500K, 100M or 1.5G")
 	}
 	*s = size(v * factor)
 	return nil

@@ -27,6 +27,9 @@ ended by somebody while it ran: it may lack something, and "latest" passes over 
   tarn snapshots --latest 1 --group-by host,paths`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if cmd.Flags().Changed("latest") && flags.latest < 1 {
+				return fmt.Errorf("--latest %d: want 1 or more", flags.latest)
+			}
 			keys, err := groupKeys(flags.groupBy)
 			if err != nil {
 				return err
@@ -56,7 +59,7 @@ ended by somebody while it ran: it may lack something, and "latest" passes over 
 	}
 	flags.flags(cmd.Flags())
 	cmd.Flags().IntVar(&flags.latest, "latest", 0, "only the newest `N` of each group; of each host and paths if there are no groups")
-	cmd.Flags().StringSliceVarP(&flags.groupBy, "group-by", "g", nil, "show in groups of equal host, paths or tags")
+	cmd.Flags().StringSliceVarP(&flags.groupBy, "group-by", "g", nil, "show in groups of equal `WHAT`: host, paths or tags")
 	return cmd
 }
 

@@ -36,13 +36,21 @@ docs/files-in-use.md explains it.`,
 	}
 	cmd.AddCommand(
 		&cobra.Command{Use: "list PATH...", Short: "Say from what each path would be read, and why", Example: `  tarn source list / /home`,
-			Args: cobra.MinimumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error { return a.sourceList(cmd.Context(), args) }},
-		&cobra.Command{Use: "clean", Short: "Remove file system snapshots that killed backups left", Args: cobra.NoArgs, Example: "  tarn source clean",
+			Args: argsBetween(1, -1), RunE: func(cmd *cobra.Command, args []string) error { return a.sourceList(cmd.Context(), args) }},
+		&cobra.Command{Use: "clean", Short: "Remove file system snapshots that killed backups left", Args: noArgs, Example: "  tarn source clean",
 			Long: `Remove file system snapshots that killed backups left. Only those are touched that are proven to be tarn's, and whose backup is
 proven to be gone.`,
 			RunE: func(cmd *cobra.Command, args []string) error { return a.sourceClean(cmd.Context()) }},
 	)
 	return cmd
+}
+
+// howText says how a folder is read, by the method that a snapshot's record has for it.
+func howText(method string) string {
+	if method == "live" {
+		return "file by file"
+	}
+	return "from a snapshot of " + method
 }
 
 func (a *app) sourceList(ctx context.Context, args []string) error {
@@ -63,7 +71,7 @@ func (a *app) sourceList(ctx context.Context, args []string) error {
 			a.emit(heldLine{"held", d.Dir, d.Mount.FSType, method, d.Plan.Why})
 			continue
 		}
-		a.outf("%s: %s\n", a.stdout.name(d.Dir), a.stdout.text(d.Plan.Why))
+		a.outf("%s: read %s (%s)\n", a.stdout.name(d.Dir), howText(method), a.stdout.text(d.Plan.Why))
 	}
 	return nil
 }

@@ -127,6 +127,6 @@ func (a *app) snapshotStats(s saved) {
 		}
 	}
 	for _, m := range r.Mounts {
-		a.outf("  %s (%s): %s %s\n", a.stdout.name(m.Point), a.stdout.name(m.FSType), a.stdout.name(m.Method), a.stdout.name(m.Reason))
+		a.outf("  %s: read %s (%s)\n", a.stdout.name(m.Point), a.stdout.text(howText(m.Method)), a.stdout.text(m.Reason))
 	}
 }

@@ -70,7 +70,7 @@ func packLines(view *repo.View) []storedLine {
 		directory := uint64(index.DirectorySizeMost(info.Segments(), 0))
 		kinds := make([]blob.Kind, info.Segments())
 		for i := range rows {
-			e := index.Entry(rows[i])
+			e := &rows[i]
 			directory += uint64(e.Size())
 			if k := &kinds[e.Segment]; *k == 0 || *k == blob.Scan { // one that has both is called after the trees
 				*k = e.Kind

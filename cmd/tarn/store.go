@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,18 +34,19 @@ type storeFlags struct {
 	connections      int
 	upload, download size
 	caCert           string
-	retryFor         time.Duration
+	retryFor         length
 	retain           string
 }
 
 func (s *storeFlags) flags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&s.options, "option", "o", nil, "set `KEY=VALUE` for the kind of storage (see docs/repositories.md)")
-	f.IntVar(&s.connections, "connections", connectionsUsual, "so many requests to a far storage at a time")
+	f.IntVar(&s.connections, "connections", connectionsUsual, "have `N` requests to a far storage at a time")
 	f.Var(&s.upload, "limit-upload", "send at most `SIZE` a second to a far storage")
 	f.Var(&s.download, "limit-download", "receive at most `SIZE` a second")
 	f.StringVar(&s.caCert, "cacert", "", "trust the certificates in `FILE`, too")
 	f.StringVar(&s.retain, "retain", "", "lock what snapshots need for `TIME` (30d) after each backup, where the storage can (S3 with object lock)")
-	f.DurationVar(&s.retryFor, "retry-for", 15*time.Minute, "try again for so long when the storage fails")
+	s.retryFor = length(15 * time.Minute)
+	f.Var(&s.retryFor, "retry-for", "try again for `TIME` when the storage fails")
 }
 
 // store is a storage that is to be closed.
@@ -60,26 +62,34 @@ func (s *store) Close() {
 	}
 }
 
-// options of each kind, by the part before the dot.
-func (s *storeFlags) values(k kind, known ...string) (map[string]string, error) {
+// optionsOf names the options of a kind.
+func optionsOf(k kind) []string {
+	switch k {
+	case kindS3:
+		return []string{"region", "style", "storage-class"}
+	case kindSFTP:
+		return []string{"command", "args"}
+	case kindRclone:
+		return []string{"program", "args"}
+	}
+	return nil
+}
+
+// values are the options of a kind, by the part before the dot.
+func (s *storeFlags) values(k kind) (map[string]string, error) {
 	values := map[string]string{}
 	for _, o := range s.options {
 		key, value, ok := strings.Cut(o, "=")
 		of, name, dotted := strings.Cut(key, ".")
-		if !ok || !dotted {
-			return nil, fmt.Errorf("--option %s: want KIND.KEY=VALUE", o)
+		known := optionsOf(kind(of))
+		switch {
+		case !ok || !dotted || known == nil:
+			return nil, fmt.Errorf("--option %q: want s3.KEY=VALUE, sftp.KEY=VALUE or rclone.KEY=VALUE", o)
+		case !slices.Contains(known, name):
+			return nil, fmt.Errorf("--option %q: %s knows %s", o, of, strings.Join(known, ", "))
+		case kind(of) == k: // others are of no use, so that one set of options will do for many repositories
+			values[name] = value
 		}
-		if kind(of) != k {
-			continue // so that one set of options will do for many repositories
-		}
-		found := false
-		for _, n := range known {
-			found = found || n == name
-		}
-		if !found {
-			return nil, fmt.Errorf("--option %s: %s knows %s", o, k, strings.Join(known, ", "))
-		}
-		values[name] = value
 	}
 	return values, nil
 }
@@ -96,6 +106,12 @@ const (
 func (a *app) reach(ctx context.Context, l location, c creation) (*store, error) {
 	if a.store.retain != "" && l.kind != kindS3 {
 		return nil, fmt.Errorf("--retain: only an S3 bucket with object lock can do that, and %s is none", l.text)
+	}
+	if a.store.connections < 1 {
+		return nil, fmt.Errorf("--connections %d: want 1 or more", a.store.connections)
+	}
+	if _, err := a.store.values(l.kind); err != nil {
+		return nil, err
 	}
 	limits := limit.New(int64(a.store.upload), int64(a.store.download))
 	var s *store
@@ -146,15 +162,12 @@ func openFolder(l location, c creation) (*store, error) {
 
 // again wraps a far store, so that what fails is tried again, and people are told.
 func (a *app) again(s storage.Storage) *retry.Store {
-	return retry.Wrap(s, retry.Options{Budget: max(a.store.retryFor, time.Nanosecond), Notify: func(f retry.Failure) {
+	return retry.Wrap(s, retry.Options{Budget: max(time.Duration(a.store.retryFor), time.Nanosecond), Notify: func(f retry.Failure) {
 		a.warnf("the storage fails: %v; trying again in %s", f.Err, f.Pause.Round(100*time.Millisecond))
 	}})
 }
 
 func (a *app) transport(limits *limit.Limits) (*http.Transport, error) {
-	if a.store.connections < 1 {
-		return nil, fmt.Errorf("--connections %d: want 1 or more", a.store.connections)
-	}
 	return web.NewTransport(web.Options{CACert: a.store.caCert, Connections: a.store.connections, Limits: limits})
 }
 
@@ -167,7 +180,7 @@ func (i idle) Close() error {
 }
 
 func (a *app) reachS3(ctx context.Context, l location, limits *limit.Limits, c creation) (*store, error) {
-	values, err := a.store.values(kindS3, "region", "style", "storage-class")
+	values, err := a.store.values(kindS3)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +192,7 @@ func (a *app) reachS3(ctx context.Context, l location, limits *limit.Limits, c c
 	o.Transport, o.Region, o.Style, o.StorageClass = t, values["region"], s3.Style(values["style"]), values["storage-class"]
 	if a.store.retain != "" {
 		if o.Hold, err = parseDays(a.store.retain); err != nil {
-			return nil, fmt.Errorf("--retain: %w", err)
+			return nil, fmt.Errorf("--retain %q: %w", a.store.retain, err)
 		}
 	}
 	s, err := s3.Open(o)
@@ -211,7 +224,7 @@ func (a *app) reachREST(ctx context.Context, l location, limits *limit.Limits, c
 }
 
 func (a *app) reachSFTP(ctx context.Context, l location, limits *limit.Limits, c creation) (*store, error) {
-	values, err := a.store.values(kindSFTP, "command", "args")
+	values, err := a.store.values(kindSFTP)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +251,7 @@ func (a *app) reachSFTP(ctx context.Context, l location, limits *limit.Limits, c
 }
 
 func (a *app) reachRclone(ctx context.Context, l location, limits *limit.Limits, c creation) (*store, error) {
-	values, err := a.store.values(kindRclone, "program", "args")
+	values, err := a.store.values(kindRclone)
 	if err != nil {
 		return nil, err
 	}
@@ -253,17 +266,4 @@ func (a *app) reachRclone(ctx context.Context, l location, limits *limit.Limits,
 		}
 	}
 	return &store{a.again(s), s}, nil
-}
-
-// parseDays reads a time like 30d, or what Go reads.
-func parseDays(text string) (time.Duration, error) {
-	var days int
-	if n, err := fmt.Sscanf(text, "%dd", &days); n == 1 && err == nil && text == fmt.Sprintf("%dd", days) && days > 0 && days < 36500 {
-		return time.Duration(days) * 24 * time.Hour, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err == nil && d <= 0 {
-		err = fmt.Errorf("%s is no time", text)
-	}
-	return d, err
 }

@@ -222,3 +222,38 @@ func TestMerge(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestWrap(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		width int
+		want  string
+	}{
+		{"", 10, ""},
+		{"one two\nthree", 80, "one two three"},
+		{"one two three", 7, "one two\nthree"},
+		{"one two three", 6, "one\ntwo\nthree"},
+		{"ééé ééé", 7, "ééé ééé"},
+		{"longer than that", 3, "longer\nthan\nthat"},
+		{"a b\n\nc\nd", 80, "a b\n\nc d"},
+	} {
+		if got := wrap(c.text, c.width); got != c.want {
+			t.Errorf("%q in %d: %q, want %q", c.text, c.width, got, c.want)
+		}
+	}
+}
+
+func TestLength(t *testing.T) {
+	for text, want := range map[string]string{"30d": "720h", "15m": "15m", "1h30m": "1h30m", "30s": "30s", "0": "0s", "0d": "0s", "500ms": "500ms"} {
+		var l length
+		if err := l.Set(text); err != nil || l.String() != want {
+			t.Errorf("%q: %s, %v, want %s", text, l.String(), err, want)
+		}
+	}
+	for _, text := range []string{"", "d", "3", "-1s", "-1d", "1.5d", "a day", "99999d99"} {
+		var l length
+		if err := l.Set(text); err == nil {
+			t.Errorf("%q is read as %s", text, l.String())
+		}
+	}
+}

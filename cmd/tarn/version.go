@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -47,6 +48,12 @@ func buildOf() versionLine {
 	return v
 }
 
+// versionText is what people want to know of it.
+func versionText() string {
+	v := buildOf()
+	return fmt.Sprintf("%s, %s, %s/%s", v.Version, v.Go, v.OS, v.Arch)
+}
+
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Say which version this is", Args: noArgs,
@@ -57,7 +64,7 @@ func newVersion(a *app) *cobra.Command {
 				a.emit(v)
 				return nil
 			}
-			a.outf("tarn %s, %s, %s/%s\n", v.Version, v.Go, v.OS, v.Arch)
+			a.outf("tarn %s\n", versionText())
 			if v.Revision != "" {
 				state := ""
 				if v.Modified {

@@ -334,7 +334,7 @@ func (c *checker) compareKinds() {
 	}
 }
 
-func (c *checker) wrongKind(r *index.Row) bool {
+func (c *checker) wrongKind(r *index.Entry) bool {
 	id := r.Prefix.ID()
 	if int(r.Kind) < len(c.walked.refs) && c.walked.refs[r.Kind].Has(id) {
 		return false

@@ -52,7 +52,7 @@ func ParseRatio(s string) (r Ratio, err error) {
 	}
 	var rest string
 	if n, _ := fmt.Sscanf(s, "%d/%d%s", &r.Width, &r.Shards, &rest); n != 2 || !r.Valid() {
-		return Ratio{}, fmt.Errorf("parity %q: want packs/shards, like 10/2 (at most %d/%d), or off", s, WidthMax, ShardsMax)
+		return Ratio{}, fmt.Errorf("parity %q: want N/K, like 10/2 (at most %d/%d), or off", s, WidthMax, ShardsMax)
 	}
 	return r, nil
 }

@@ -226,7 +226,7 @@ func (w *walk) load(ctx context.Context, kind blob.Kind, id blob.ID) ([]byte, er
 }
 
 // idOf returns an ID that an index or a set takes for the row's: they compare the first half.
-func idOf(row *index.Row) (id blob.ID) {
+func idOf(row *index.Entry) (id blob.ID) {
 	copy(id[:], row.Prefix[:])
 	return id
 }

@@ -20,7 +20,7 @@ import (
 // job is what is to be stored again of one pack.
 type job struct {
 	info *index.PackInfo
-	rows []index.Row
+	rows []index.Entry
 }
 
 // repack is step P3: what is needed of the packs that the plan names is stored again, and is durable and in the index when it returns.
@@ -119,7 +119,7 @@ feed:
 // moveRows stores the blobs of a job again, segment by segment.
 func (p *pruner) moveRows(ctx context.Context, m *repo.Mover, j job) error {
 	for rows := j.rows; len(rows) > 0; {
-		n := slices.IndexFunc(rows, func(r index.Row) bool { return r.Segment != rows[0].Segment })
+		n := slices.IndexFunc(rows, func(r index.Entry) bool { return r.Segment != rows[0].Segment })
 		if n < 0 {
 			n = len(rows)
 		}
@@ -185,7 +185,7 @@ func (p *pruner) lost(ctx context.Context, pl *plan, copied map[blob.Name]bool) 
 }
 
 // verify reads a blob in a pack.
-func (p *pruner) verify(ctx context.Context, home blob.Name, row *index.Row) error {
+func (p *pruner) verify(ctx context.Context, home blob.Name, row *index.Entry) error {
 	info, ok := p.first.Index.Pack(home)
 	if !ok {
 		return fmt.Errorf("pack %s: %w", home.Short(), errMoved)
