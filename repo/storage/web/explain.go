@@ -83,10 +83,11 @@ func Status(code int) error {
 	return errors.New(text)
 }
 
-// Busy reports whether a status is that of a server which can't do it now. A gateway that finds no server behind it (502, 504) is none: its address may be wrong.
+// Busy reports whether a status is that of a server which can't do it now. An error inside of it (500), or of a gateway that finds nobody
+// behind it (502, 504), may be there to stay.
 func Busy(code int) bool {
 	switch code {
-	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return true
 	}
 	return false
