@@ -76,6 +76,12 @@ func (w *world) setSuccession(ctx context.Context, r *repo.Repo) error {
 	if err := s.begin(ctx, r, repo.PurposeBackup); err != nil {
 		return err
 	}
+	if len(w.clients) == 2 { // the trash waits for one more, who ends, and is looked at again
+		under := c.session(repo.PurposeBackup)
+		if err := errors.Join(r.BeginSession(ctx, under), w.scenePrune(ctx, r, c), r.EndSession(ctx, under.ID)); err != nil {
+			return err
+		}
+	}
 	if err := w.scenePrune(ctx, r, c); err != nil {
 		return err
 	}
