@@ -62,6 +62,8 @@ var edges = map[string]map[string]string{
 		"blob": "stores blobs again", "index": "makes it anew", "repo": "what is mended", "repo/parity": "rebuilds packs", "repo/pack": "opens segments one by one",
 		"repo/seal": "opens packs whose headers are damaged", "repo/storage": "reads and replaces packs", "rewrite": "makes trees of what is left",
 		"snapshot": "makes the best of snapshots"},
+	"repo/successor": {
+		"blob": "snapshots have names", "repo": "where it is put", "rewrite": "looks up what it needs", "snapshot": "reads and makes records"},
 	"rewrite": {"blob": "loads blobs", "snapshot": "reads and makes trees"},
 
 	"backup": {
@@ -75,7 +77,7 @@ var edges = map[string]map[string]string{
 	"testing/simulate": {
 		"blob": "promises are about blobs", "forget": "a client forgets", "index": "the oracle reads indexes", "repo": "clients write",
 		"repo/check": "the last word", "repo/pack": "the oracle reads packs", "repo/prune": "clients prune", "repo/storage": "stands between",
-		"repo/storage/crash": "the disk", "rewrite": "a client copies", "snapshot": "clients make trees"},
+		"repo/storage/crash": "the disk", "repo/successor": "a client tags", "rewrite": "a client copies", "snapshot": "clients make trees"},
 	"testing/torture":             {},
 	"testing/hostile":             {},
 	"testing/torture/cmd/torture": {"testing/torture": "the tree as a program"},

@@ -17,7 +17,7 @@ type Lane interface {
 	BreakAlways(ctx context.Context) error
 }
 
-// Copier copies snapshots from one repository to another, where all blobs have other IDs. Whatever it reads is hashed and compared with its
+// Copier copies snapshots from one repository to another, where all blobs have other IDs, or sees to it that a repository has all of one. Whatever it reads is hashed and compared with its
 // ID by From, and gets its new ID from the same bytes. It serves one goroutine; blobs are copied by as many as there are lanes.
 //
 // It remembers which blob became which, about 100 bytes for each, so that a blob is read once, however many snapshots have it.
@@ -26,6 +26,7 @@ type Copier struct {
 	Lists snapshot.Lists     // of the target
 	Lanes []Lane             // of the target, one per worker
 	Has   func(blob.ID) bool // whether the target may refer to a blob
+	Same  bool               // both are one repository: a blob has one ID, and is read only if the target may not refer to it as it is
 	// Copied, if not nil, is told how many bytes were read. It may be called by many goroutines.
 	Copied func(bytes int)
 
@@ -120,6 +121,9 @@ func (c *Copier) blob(ctx context.Context, worker int, id blob.ID) (blob.ID, int
 	c.mu.Lock()
 	to, ok := c.known[id]
 	c.mu.Unlock()
+	if c.Same {
+		to, ok = id, true
+	}
 	if ok && c.Has(to) {
 		return to, -1, nil
 	}

@@ -93,9 +93,13 @@ func (a *app) rewrite(ctx context.Context, f *rewriteFlags, args []string) error
 		if f.dryRun {
 			continue
 		}
-		err := a.replaceSnapshot(ctx, r.Repo, s.Name, old, func(ctx context.Context, w *repo.Writer) (*snapshot.Record, error) {
+		err := a.replaceSnapshot(ctx, r.Repo, s.Name, old, func(ctx context.Context, w *repo.Writer, rec *snapshot.Record) error {
 			again := &purge{app: a, rules: rules, meta: r.MetaChunker()}
-			return again.record(ctx, w, w.Lane(), s)
+			without, err := again.record(ctx, r.Repo, w.Lane(), s)
+			if err == nil {
+				*rec = *without
+			}
+			return err
 		})
 		if err != nil {
 			return err

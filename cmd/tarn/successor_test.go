@@ -191,9 +191,7 @@ func noErrors(t *testing.T, at string, r *repo.Repo) {
 func TestTagAnywhere(t *testing.T) {
 	start, first := wholeStore(t)
 	strikes(t, func(s storage.Storage, under *memory.Store) error {
-		rec := *first.Record
-		rec.Tags, rec.Original = []string{"new"}, first.Name
-		return quietApp().replaceSnapshot(t.Context(), openStore(t, s), first.Name, replaceOld, same(&rec))
+		return quietApp().replaceSnapshot(t.Context(), openStore(t, s), first.Name, replaceOld, retag(first.Name, []string{"new"}))
 	}, start, func(at string, under *memory.Store, err error) {
 		r := openStore(t, under)
 		if got := texts(t, r); !got["file=hello"] {
@@ -216,9 +214,13 @@ func TestRewriteAnywhere(t *testing.T) {
 	}
 	strikes(t, func(s storage.Storage, under *memory.Store) error {
 		r := openStore(t, s)
-		return quietApp().replaceSnapshot(t.Context(), r, first.Name, replaceOld, func(ctx context.Context, w *repo.Writer) (*snapshot.Record, error) {
+		return quietApp().replaceSnapshot(t.Context(), r, first.Name, replaceOld, func(ctx context.Context, w *repo.Writer, rec *snapshot.Record) error {
 			p := &purge{app: quietApp(), rules: rules, meta: r.MetaChunker()}
-			return p.record(ctx, w, w.Lane(), first)
+			without, err := p.record(ctx, r, w.Lane(), first)
+			if err == nil {
+				*rec = *without
+			}
+			return err
 		})
 	}, start, func(at string, under *memory.Store, err error) {
 		r := openStore(t, under)
@@ -273,9 +275,7 @@ func TestEvictedSuccessor(t *testing.T) {
 	e := &evictor{Storage: start}
 	e.left.Store(2)
 	r := openStore(t, e)
-	rec := *first.Record
-	rec.Tags = []string{"new"}
-	if err := quietApp().replaceSnapshot(t.Context(), r, first.Name, replaceOld, same(&rec)); err != nil {
+	if err := quietApp().replaceSnapshot(t.Context(), r, first.Name, replaceOld, retag(first.Name, []string{"new"})); err != nil {
 		t.Fatal(err)
 	}
 	list, err := quietApp().loadSnapshots(t.Context(), r, criteria{})
@@ -291,9 +291,7 @@ func TestSuccessorWhileSomebodyPrunes(t *testing.T) {
 	if _, err := r.NewWriter(t.Context(), repo.WriterOptions{Session: repo.NewSession(repo.PurposePrune, "x", "y", "z")}); err != nil {
 		t.Fatal(err)
 	}
-	rec := *first.Record
-	rec.Tags = []string{"new"}
-	if err := quietApp().replaceSnapshot(t.Context(), r, first.Name, replaceOld, same(&rec)); err != nil {
+	if err := quietApp().replaceSnapshot(t.Context(), r, first.Name, replaceOld, retag(first.Name, []string{"new"})); err != nil {
 		t.Fatal(err)
 	}
 	if names, err := r.SnapshotNames(t.Context()); err != nil || len(names) != 2 {

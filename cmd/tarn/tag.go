@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/successor"
 	"github.com/tarn-backup/tarn/snapshot"
 )
 
@@ -66,9 +67,7 @@ func (a *app) tag(ctx context.Context, f *tagFlags, args []string) error {
 		if slices.Equal(tags, s.Record.Tags) {
 			continue
 		}
-		rec := *s.Record
-		rec.Tags, rec.Original = tags, s.Name
-		if err := a.replaceSnapshot(ctx, r.Repo, s.Name, replaceOld, same(&rec)); err != nil {
+		if err := a.replaceSnapshot(ctx, r.Repo, s.Name, replaceOld, retag(s.Name, tags)); err != nil {
 			return err
 		}
 		changed++
@@ -79,9 +78,12 @@ func (a *app) tag(ctx context.Context, f *tagFlags, args []string) error {
 	return nil
 }
 
-// same gives a record that refers to nothing new.
-func same(rec *snapshot.Record) func(context.Context, *repo.Writer) (*snapshot.Record, error) {
-	return func(context.Context, *repo.Writer) (*snapshot.Record, error) { return rec, nil }
+// retag gives the record of a snapshot other tags.
+func retag(old blob.Name, tags []string) func(context.Context, *repo.Writer, *snapshot.Record) error {
+	return func(_ context.Context, _ *repo.Writer, rec *snapshot.Record) error {
+		rec.Tags, rec.Original = tags, old
+		return nil
+	}
 }
 
 // oldSnapshot says what becomes of a snapshot that has a successor.
@@ -92,78 +94,38 @@ const (
 	keepOld                       // it stays
 )
 
-// replaceSnapshot stores what record gives as the successor of a snapshot. The session is begun before, so that a prune which goes on
-// meanwhile waits; the old snapshot goes when the new one is durable and confirmed, and not while somebody prunes.
+// replaceSnapshot stores the successor of a snapshot, whose record change makes of the old one. The old snapshot goes when the new one is durable and
+// confirmed, and not while somebody prunes.
 func (a *app) replaceSnapshot(ctx context.Context, r *repo.Repo, old blob.Name, what oldSnapshot,
-	record func(context.Context, *repo.Writer) (*snapshot.Record, error)) error {
-	for try := 1; ; try++ {
-		name, err := a.successor(ctx, r, old, record)
-		if errors.Is(err, repo.ErrEvicted) && try < sessionsMax {
-			if err := r.RemoveSnapshot(ctx, name); err != nil {
-				return err
-			}
-			continue
+	change func(context.Context, *repo.Writer, *snapshot.Record) error) error {
+	name, err := successor.Put(ctx, r, successor.Options{Old: old, Record: change,
+		Writer: func() repo.WriterOptions { return repo.WriterOptions{Session: a.session(repo.PurposeTag)} }})
+	if err != nil {
+		err = fmt.Errorf("snapshot %s: %w", old.Short(), err)
+		if errors.Is(err, repo.ErrNoBlob) {
+			err = withHint(err, "unless it was forgotten just now it is damaged: \"tarn repair snapshots\" puts another in its place, or forget it")
 		}
-		if err != nil {
-			return fmt.Errorf("snapshot %s: %w", old.Short(), err)
-		}
-		removed := false
-		if what == replaceOld {
-			if removed, err = r.ReplaceSnapshot(ctx, old); err != nil {
-				return fmt.Errorf("remove snapshot %s, which %s takes the place of: %w", old.Short(), name.Short(), err)
-			}
-		}
-		if removed {
-			a.forgetSeen(r, []blob.Name{old})
-		}
-		switch {
-		case a.json:
-			a.emit(replacedLine{"replaced", old.String(), name.String(), removed})
-		case removed:
-			a.outf("snapshot %s takes the place of %s\n", name.Short(), old.Short())
-		default:
-			a.outf("snapshot %s stands beside %s\n", name.Short(), old.Short())
-		}
-		if what == replaceOld && !removed {
-			a.warnf("snapshot %s stays, since somebody prunes just now: forget it later", old.Short())
-		}
-		return nil
-	}
-}
-
-// stillThere asks the storage for a snapshot that name was made from, and removes name if it is gone.
-func stillThere(ctx context.Context, r *repo.Repo, old, name blob.Name) error {
-	names, err := r.SnapshotNames(ctx)
-	if err != nil || slices.Contains(names, old) {
 		return err
 	}
-	return errors.Join(errors.New("it was removed meanwhile, so nothing was put in its place"), r.RemoveSnapshot(ctx, name))
-}
-
-// successor stores the new snapshot in a session of its own. Whether the old one is still there it looks at when the new one is durable: a prune
-// that looks for what is needed before that sees the old one, and one that looks later sees the new one. If the old one was forgotten
-// meanwhile, packs that both refer to may be gone, and the new one goes as well.
-func (a *app) successor(ctx context.Context, r *repo.Repo, old blob.Name,
-	record func(context.Context, *repo.Writer) (*snapshot.Record, error)) (name blob.Name, err error) {
-	w, err := r.NewWriter(ctx, repo.WriterOptions{Session: a.session(repo.PurposeTag)})
-	if err != nil {
-		return name, err
-	}
-	var rec *snapshot.Record
-	if _, err = r.LoadSnapshot(ctx, old); err == nil {
-		rec, err = record(ctx, w)
-	}
-	if err == nil {
-		rec.Session = w.Session()
-		name, err = w.Commit(ctx, rec.Encode())
-		if err == nil {
-			return name, stillThere(ctx, r, old, name)
-		}
-		if errors.Is(err, repo.ErrEvicted) {
-			return name, err
+	removed := false
+	if what == replaceOld {
+		if removed, err = r.ReplaceSnapshot(ctx, old); err != nil {
+			return fmt.Errorf("remove snapshot %s, which %s takes the place of: %w", old.Short(), name.Short(), err)
 		}
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
-	defer cancel()
-	return name, errors.Join(err, w.Abort(last))
+	if removed {
+		a.forgetSeen(r, []blob.Name{old})
+	}
+	switch {
+	case a.json:
+		a.emit(replacedLine{"replaced", old.String(), name.String(), removed})
+	case removed:
+		a.outf("snapshot %s takes the place of %s\n", name.Short(), old.Short())
+	default:
+		a.outf("snapshot %s stands beside %s\n", name.Short(), old.Short())
+	}
+	if what == replaceOld && !removed {
+		a.warnf("snapshot %s stays, since somebody prunes just now: forget it later", old.Short())
+	}
+	return nil
 }

@@ -61,7 +61,7 @@ func (c *client) run(ctx context.Context) {
 func (c *client) now() time.Time { return c.world.now.Add(c.skew) }
 
 func (c *client) program(ctx context.Context, r *repo.Repo) error {
-	switch n := c.rng.IntN(24); {
+	switch n := c.rng.IntN(26); {
 	case n < 10:
 		return c.backup(ctx, r)
 	case n < 15:
@@ -72,6 +72,8 @@ func (c *client) program(ctx context.Context, r *repo.Repo) error {
 		return c.check(ctx, r)
 	case n < 23:
 		return c.copy(ctx, r)
+	case n < 25:
+		return c.tag(ctx, r)
 	case c.world.options.Quiet:
 		return nil
 	}

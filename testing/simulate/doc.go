@@ -1,7 +1,7 @@
 // Package simulate runs many clients of one repository against each other, on one goroutine at a time, in an order that a seed decides.
 //
-// The clients are the real thing: backups through [repo.Writer], copies by package rewrite, forgets, prunes by package prune, checks, evictions. What is simulated is the storage below them
-// and the time around them. Each operation of each client waits until the scheduler picks it. Then it is done, or fails, or is done and fails, or fails and is
+// The clients are the real thing: backups through [repo.Writer], copies by package rewrite, tags and rewrites by package successor, forgets,
+// prunes by package prune, checks, evictions. What is simulated is the storage below them and the time around them. Each operation of each client waits until the scheduler picks it. Then it is done, or fails, or is done and fails, or fails and is
 // done later; or its client dies there, or the power of the storage is cut in the middle of it. Before what is delicate, such as putting a snapshot or
 // removing a pack, clients rest more often, so that others come in between. A list takes two turns, and reports what was there at
 // both, and any part of what was there at one of them. Clients fall asleep for hundreds of operations of the others. Clocks jump. All of it follows
@@ -22,7 +22,7 @@
 //
 // # What it does not do
 //
-// Objects are not padded to 64 KiB, which would be most of the work. Tags and rewrites are not among the clients.
+// Objects are not padded to 64 KiB, which would be most of the work. Of repairs none is among the clients.
 //
 // Uploads of one backup are put one after the other, not two at once, so that the order is the seed's alone.
 package simulate

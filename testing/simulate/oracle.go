@@ -2,7 +2,7 @@ package simulate
 
 import (
 	"context"
-
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -175,7 +175,10 @@ func (o *oracle) put(object string, data []byte) {
 	case "snapshots":
 		var body []byte
 		if body, _, err = o.world.repo.OpenObject(object, data); err == nil {
-			n := o.needs[string(body)]
+			n, announced := o.needs[string(body)]
+			if !announced {
+				err = errors.New("nobody said what it needs")
+			}
 			o.records[name] = &record{n, object, "evictions/" + n.session.String()}
 		}
 	case "evictions":

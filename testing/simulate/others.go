@@ -9,7 +9,6 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/check"
-	"github.com/tarn-backup/tarn/repo/pack"
 	"github.com/tarn-backup/tarn/rewrite"
 	"github.com/tarn-backup/tarn/snapshot"
 )
@@ -109,7 +108,7 @@ func (s *saving) copySession(ctx context.Context, to *repo.Repo, copier *rewrite
 
 // begin begins a session.
 func (s *saving) begin(ctx context.Context, r *repo.Repo, purpose repo.Purpose) (err error) {
-	s.writer, err = r.NewWriter(ctx, repo.WriterOptions{Session: s.client.session(purpose), Compression: pack.Off, Inline: true, PackSize: packSize})
+	s.writer, err = r.NewWriter(ctx, writerOptions(s.client.session(purpose)))
 	if err == nil {
 		s.lane = s.writer.Lane()
 	}

@@ -88,6 +88,20 @@ var planted = []struct {
 		"	for n := range v.Packs {\n		there[n] = true\n	}\n"}}},
 	{"the old index goes before the new one is put", []edit{{"repo/consolidate.go",
 		"		done = append(done, name)\n", "		done = append(done, name)\n		r.storage.Remove(ctx, indexName(name))\n"}}},
+	{"a successor is not looked up, whatever is in trash", []edit{{"repo/successor/successor.go",
+		"len(w.View().Trash) == 0 && !evicted", "!evicted"}}},
+	{"the successor of an unconfirmed snapshot is not looked up", []edit{{"repo/successor/successor.go",
+		" && !evicted[rec.Session]", " && evicted != nil"}}},
+	{"nobody looks after the view whether the old snapshot is still there", []edit{
+		{"repo/successor/successor.go", "	w, err := r.NewWriter(ctx, o.Writer())\n	if err != nil {\n		return name, err\n	}\n",
+			"	data, err := r.LoadSnapshot(ctx, o.Old)\n	if err != nil {\n		return name, err\n	}\n" +
+				"	w, err := r.NewWriter(ctx, o.Writer())\n	if err != nil {\n		return name, err\n	}\n"},
+		{"repo/successor/successor.go", "record(ctx, r, w, o)", "record(ctx, r, w, o, data)"},
+		{"repo/successor/successor.go", "w *repo.Writer, o Options) (*snapshot.Record, error) {\n	names, err := r.SnapshotNames(ctx)\n	if err != nil {\n" +
+			"		return nil, err\n	}\n	if !slices.Contains(names, o.Old) {\n		return nil, ErrGone\n	}\n	data, err := r.LoadSnapshot(ctx, o.Old)\n	if err != nil {\n" +
+			"		return nil, err\n	}\n", "w *repo.Writer, o Options, data []byte) (*snapshot.Record, error) {\n"},
+		{"repo/successor/successor.go", "	\"slices\"\n", ""}}},
+	{"what a successor lacks is not stored again", []edit{{"rewrite/copy.go", "	if ok && c.Has(to) {", "	if ok && (c.Has(to) || c.Same) {"}}},
 }
 
 // TestPlanted plants each bug in a copy of the source that only a compiler of its own sees, and wants the simulation to notice.

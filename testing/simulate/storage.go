@@ -42,7 +42,7 @@ type request struct {
 func (r *request) delicate() bool {
 	switch r.method {
 	case put:
-		return strings.HasPrefix(r.name, "snapshots/") || strings.HasPrefix(r.name, "trash/")
+		return strings.HasPrefix(r.name, "snapshots/") || strings.HasPrefix(r.name, "trash/") || strings.HasPrefix(r.name, "sessions/")
 	case remove:
 		return strings.HasPrefix(r.name, "data/")
 	}

@@ -27,6 +27,7 @@ type Report struct {
 	Steps                              int // operations
 	Backups, Copies                    int // that ended well, as the next ones
 	Prunes, Forgets, Checks, Evictions int
+	Tags                               int // and rewrites
 	Crashes, Faults, Late, Cuts        int
 	PacksRemoved, Rescued              int
 	Trace                              uint64 // a hash of all operations in their order
@@ -37,7 +38,7 @@ func (r *Report) Add(o Report) {
 	for _, c := range []struct {
 		sum *int
 		n   int
-	}{{&r.Steps, o.Steps}, {&r.Backups, o.Backups}, {&r.Copies, o.Copies}, {&r.Prunes, o.Prunes}, {&r.Forgets, o.Forgets}, {&r.Checks, o.Checks},
+	}{{&r.Steps, o.Steps}, {&r.Backups, o.Backups}, {&r.Copies, o.Copies}, {&r.Prunes, o.Prunes}, {&r.Forgets, o.Forgets}, {&r.Checks, o.Checks}, {&r.Tags, o.Tags},
 		{&r.Evictions, o.Evictions}, {&r.Crashes, o.Crashes}, {&r.Faults, o.Faults}, {&r.Late, o.Late}, {&r.Cuts, o.Cuts},
 		{&r.PacksRemoved, o.PacksRemoved}, {&r.Rescued, o.Rescued}} {
 		*c.sum += c.n
