@@ -100,19 +100,50 @@ func (c *checker) walk(ctx context.Context, snapshots []*backup) {
 		int(w.states[snapshot.Carried].Load())
 }
 
+// looksMax is how often the snapshots are looked at again while packs go away under the check.
+const looksMax = 10
+
 // lookAgain looks at the snapshots that are still there, in a view that is younger than they are, and reports which of them lost
-// something. It knows by now which parts of packs can't be read.
+// something. It knows by now which parts of packs can't be read. A look that found something while a prune removed packs proves nothing.
 func (c *checker) lookAgain(ctx context.Context, snapshots []*backup) error {
-	var err error
+	for try := 1; ; try++ {
+		tours, err := c.tours(ctx, snapshots)
+		if err != nil {
+			return err
+		}
+		if len(tours) > 0 && try < looksMax {
+			gone, err := c.packsWent(ctx)
+			if err != nil {
+				return err
+			}
+			if gone {
+				continue
+			}
+		}
+		for _, t := range tours {
+			c.reportSnapshot(t.backup, &t.saved, &t.scanned)
+		}
+		return nil
+	}
+}
+
+// snapshotTours is what was found in one snapshot.
+type snapshotTours struct {
+	backup         *backup
+	saved, scanned tour
+}
+
+// tours takes a view and looks at the snapshots, and returns what was found in those that lost something.
+func (c *checker) tours(ctx context.Context, snapshots []*backup) (found []*snapshotTours, err error) {
 	if c.listed, err = list(ctx, c.store); err != nil {
-		return err
+		return nil, err
 	}
 	there := map[blob.Name]bool{}
 	for _, name := range c.listed.snapshots {
 		there[name] = true
 	}
 	if c.view, err = c.takeView(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	w := newWalker(c, c.view)
 	w.lost = &c.lost
@@ -120,14 +151,32 @@ func (c *checker) lookAgain(ctx context.Context, snapshots []*backup) error {
 		if !there[b.name] {
 			continue
 		}
-		var saved, scanned tour
-		w.snapshot(ctx, b, &saved, &scanned)
+		t := &snapshotTours{backup: b}
+		w.snapshot(ctx, b, &t.saved, &t.scanned)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
-		c.reportSnapshot(b, &saved, &scanned)
+		if t.saved.count+t.scanned.count > 0 {
+			found = append(found, t)
+		}
 	}
-	return nil
+	return found, nil
+}
+
+// packsWent reports whether a pack of the view is not there any more.
+func (c *checker) packsWent(ctx context.Context) (bool, error) {
+	now, err := list(ctx, c.store)
+	if err != nil {
+		return false, err
+	}
+	for _, packs := range []map[blob.Name]int64{c.view.Packs, c.view.Doomed} {
+		for name := range packs {
+			if _, there := now.packs[name]; !there {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 func (c *checker) reportSnapshot(b *backup, saved, scanned *tour) {
