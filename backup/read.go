@@ -215,7 +215,7 @@ func (r *reader) readHeld(ctx context.Context, b *batch, it *item, doubt string)
 		return err
 	}
 	defer f.Close()
-	size, content, err := r.content(ctx, f, int64(it.stat.Size))
+	size, content, err := r.content(ctx, live.PassHoles(f), int64(it.stat.Size))
 	if err != nil {
 		return err
 	}

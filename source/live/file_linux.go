@@ -39,6 +39,7 @@ type File struct {
 	seen  int64 // the size at Open
 	most  int64 // the largest size seen
 	off   int64 // bytes read
+	holes holes // of src
 
 	rung     rung
 	lease    *lease          // while it is held
@@ -87,9 +88,17 @@ func (f *File) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := pread(f.src, p, f.off)
-	if err != nil {
-		return 0, fmt.Errorf("read %q at %d: %w", f.name, f.off, err)
+	if f.off == 0 {
+		f.holes = holesOf(f.traits, &f.first)
+	}
+	n := f.holes.zeros(f.src, f.off, f.size, len(p))
+	if n > 0 {
+		clear(p[:n])
+	} else {
+		var err error
+		if n, err = pread(f.src, p, f.off); err != nil {
+			return 0, fmt.Errorf("read %q at %d: %w", f.name, f.off, err)
+		}
 	}
 	f.off += int64(n)
 	if f.sum != nil {
