@@ -210,6 +210,7 @@ func runStdin(ctx context.Context, store Store, o *Options, p *Progress) (*snaps
 	now := time.Now()
 	at := snapshot.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
 	a := newAssembler(store, o, p)
+	a.record.Settled = true // there is nothing to look at again
 	dir, name := path.Split(path.Clean(o.Stdin.Name))
 	b := newBatch()
 	close(b.done)

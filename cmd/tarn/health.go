@@ -53,6 +53,10 @@ func isExact(r *snapshot.Record) bool {
 	return true
 }
 
+// isUnsettled reports whether folders were still changing when they were looked at for the last time, or could not be looked at again: what was moved from one
+// to another meanwhile may be missing, or be there twice. All that is there may be whole all the same.
+func isUnsettled(r *snapshot.Record) bool { return !r.Settled && !r.Partial && !isExact(r) }
+
 // healthText says in a word or two how far a snapshot can be trusted.
 func healthText(r *snapshot.Record) string {
 	var parts []string
@@ -75,7 +79,10 @@ func healthText(r *snapshot.Record) string {
 	case isExact(r):
 		return "exact"
 	case len(parts) == 0:
-		return "whole"
+		parts = append(parts, "whole")
+	}
+	if isUnsettled(r) {
+		parts = append(parts, "unsettled")
 	}
 	return strings.Join(parts, ", ")
 }
