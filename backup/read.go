@@ -353,6 +353,7 @@ func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result ca
 	var err error
 	if it.node.Xattrs, it.node.Flags, err = source.FileAttr(fd); err != nil {
 		r.attrProblem(b, it.path(), err)
+		it.seen.ChangeTime = snapshot.Time{} // look again next time
 	}
 	if err := saveXattrs(ctx, r.lane, it.node.Xattrs); err != nil {
 		return &saveError{err}

@@ -377,9 +377,7 @@ func (s *settler) uncount(n *snapshot.Node, path string) {
 	r.Stats.Bytes -= n.Size
 	c := &r.Capture
 	*[...]*uint64{snapshot.Whole: &c.Whole, snapshot.Appended: &c.Appended, snapshot.Torn: &c.Torn, snapshot.Carried: &c.Carried}[n.State]--
-	if n.State != snapshot.Whole {
-		r.Problems = slices.DeleteFunc(r.Problems, func(p snapshot.Problem) bool { return p.Path == path })
-	}
+	r.Problems = slices.DeleteFunc(r.Problems, func(p snapshot.Problem) bool { return p.Path == path })
 }
 
 // above returns the paths of all folders that have a patch at or below them.

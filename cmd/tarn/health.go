@@ -17,11 +17,12 @@ func problemsOf(r *snapshot.Record, kind snapshot.ProblemKind) (n uint64) {
 	return n
 }
 
-// isWhole reports whether a snapshot has every file as it was at one moment, but for those of which the user said that it does not matter.
+// isWhole reports whether a snapshot has every file as it was at one moment, with all its metadata, but for those of which the user said that it does not matter.
 // Files that grew at their end while they were read count as whole: what is stored is what they held. The files of a database cluster are one thing,
 // which is torn if they are of different moments.
 func isWhole(r *snapshot.Record) bool {
-	return tornOf(r) == 0 && r.Capture.Carried == 0 && problemsOf(r, snapshot.Unreadable) == 0 && problemsOf(r, snapshot.ProblemCluster) == 0
+	return tornOf(r) == 0 && r.Capture.Carried == 0 && problemsOf(r, snapshot.Unreadable) == 0 && problemsOf(r, snapshot.ProblemCluster) == 0 &&
+		problemsOf(r, snapshot.ProblemAttr) == 0
 }
 
 // tornOf counts the torn files that matter.
@@ -64,7 +65,7 @@ func healthText(r *snapshot.Record) string {
 		n    uint64
 		word string
 	}{{tornOf(r), "torn"}, {r.Capture.Carried, "carried"}, {problemsOf(r, snapshot.Unreadable), "unreadable"},
-		{problemsOf(r, snapshot.ProblemCluster), "cluster torn"}} {
+		{problemsOf(r, snapshot.ProblemCluster), "cluster torn"}, {problemsOf(r, snapshot.ProblemAttr), "lacking metadata"}} {
 		if p.n > 0 {
 			parts = append(parts, count(p.n)+" "+p.word)
 		}
