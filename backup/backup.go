@@ -184,7 +184,7 @@ func runPaths(ctx context.Context, store Store, o *Options, progress *Progress) 
 	if err != nil {
 		return nil, err
 	}
-	s := &settler{pipeline: p, assembler: a, looks: looks, came: map[string]uint64{}, moved: map[uint64]bool{}}
+	s := &settler{pipeline: p, assembler: a, looks: looks, came: map[string]uint64{}, fresh: map[string]bool{}, moved: map[uint64]bool{}}
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}

@@ -77,6 +77,9 @@ func must(t testing.TB, r *repo.Repo, prepare func(*backup.Options), paths ...st
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s := rec.Stats; s.New+s.Changed+s.Unchanged != s.Files {
+		t.Errorf("%d files new, %d changed, %d unchanged, of %d", s.New, s.Changed, s.Unchanged, s.Files)
+	}
 	sound(t, r)
 	return name, rec
 }
