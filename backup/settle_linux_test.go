@@ -71,21 +71,29 @@ func TestMovedIsCountedOnce(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "sub/new"), []byte("new"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	once := false
+	stirred, once := false, false
 	_, rec := must(t, r, func(o *backup.Options) {
 		o.Parent = &backup.Parent{Name: name, Record: parent, Loader: r}
 		o.Exclude = filterFunc(func(path string, isDir bool) bool {
-			if path == filepath.Join(dir, "z") && !once {
+			var err error
+			switch {
+			case path == filepath.Join(dir, "z") && !stirred:
+				stirred, err = true, os.Mkdir(filepath.Join(dir, "sub/stir"), 0o755) // so that sub is listed again, when all is captured
+			case path == filepath.Join(dir, "sub/stir") && !once:
 				once = true
 				for _, moved := range []string{"c", "new", "deep/d"} {
-					if err := os.Rename(filepath.Join(dir, "sub", moved), filepath.Join(dir, "sub/deep", filepath.Base(moved)+".moved")); err != nil {
-						t.Error(err)
-					}
+					err = errors.Join(err, os.Rename(filepath.Join(dir, "sub", moved), filepath.Join(dir, "sub/deep", filepath.Base(moved)+".moved")))
 				}
+			}
+			if err != nil {
+				t.Error(err)
 			}
 			return false
 		})
 	}, dir)
+	if !once {
+		t.Fatal("nothing was moved")
+	}
 	if s := rec.Stats; s.Files != 8 || s.New != 3 || s.Changed != 0 || s.Unchanged != 5 {
 		t.Errorf("%d files, want 8; %d new, want 3; %d changed, want 0; %d unchanged, want 5", s.Files, s.New, s.Changed, s.Unchanged)
 	}
