@@ -22,7 +22,9 @@ func (*oldNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) s
 	return 0
 }
 
-func (*oldNode) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) { return nil, 0, 0 }
+func (*oldNode) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	return nil, 0, 0
+}
 
 func (*oldNode) Read(context.Context, fs.FileHandle, []byte, int64) (fuse.ReadResult, syscall.Errno) {
 	return fuse.ReadResultData(nil), 0
@@ -39,7 +41,9 @@ func (*badAttr) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno
 	return uint32(copy(dest, names)), 0
 }
 
-func (*badAttr) Getxattr(context.Context, string, []byte) (uint32, syscall.Errno) { return 0, syscall.EIO }
+func (*badAttr) Getxattr(context.Context, string, []byte) (uint32, syscall.Errno) {
+	return 0, syscall.EIO
+}
 
 // badAttrs is a file system in which each kind of inode is there twice: with all its attributes, and with one that can't be read.
 type badAttrs struct{ fs.Inode }
