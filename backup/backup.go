@@ -184,7 +184,7 @@ func runPaths(ctx context.Context, store Store, o *Options, progress *Progress) 
 	if err != nil {
 		return nil, err
 	}
-	s := &settler{pipeline: p, assembler: a, looks: looks, came: map[string]uint64{}, moved: map[uint64]bool{}}
+	s := &settler{pipeline: p, assembler: a, looks: looks, came: map[string]uint64{}, fresh: map[string]bool{}, moved: map[uint64]bool{}}
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
@@ -210,6 +210,7 @@ func runStdin(ctx context.Context, store Store, o *Options, p *Progress) (*snaps
 	now := time.Now()
 	at := snapshot.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
 	a := newAssembler(store, o, p)
+	a.record.Settled = true // there is nothing to look at again
 	dir, name := path.Split(path.Clean(o.Stdin.Name))
 	b := newBatch()
 	close(b.done)

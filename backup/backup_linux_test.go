@@ -73,6 +73,9 @@ func must(t testing.TB, r *repo.Repo, prepare func(*backup.Options), paths ...st
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s := rec.Stats; s.New+s.Changed+s.Unchanged != s.Files {
+		t.Errorf("%d files new, %d changed, %d unchanged, of %d", s.New, s.Changed, s.Unchanged, s.Files)
+	}
 	sound(t, r)
 	return name, rec
 }
@@ -197,7 +200,7 @@ func TestTorn(t *testing.T) {
 	}
 	defer f.Close()
 	var changes atomic.Int64
-	_, rec := must(t, r, func(o *backup.Options) {
+	name, rec := must(t, r, func(o *backup.Options) {
 		o.Capture.Now = func() time.Time { // asked for after each look
 			i := changes.Add(1)
 			if _, err := f.WriteAt([]byte{byte(i)}, i); err != nil {
@@ -212,6 +215,18 @@ func TestTorn(t *testing.T) {
 	}
 	if n.State != snapshot.Torn || rec.Capture.Torn != 1 || rec.Capture.Whole != 6 {
 		t.Errorf("state %v, capture %+v", n.State, rec.Capture)
+	}
+
+	// When it can't be read any more, this version is carried, and is no better for that.
+	if err := errors.Join(f.Chmod(0), os.Chmod(filepath.Join(dir, "../.."), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	rec = saveAsNobody(t, r, func(o *backup.Options) { o.Parent = &backup.Parent{Name: name, Record: rec, Loader: r} }, dir)
+	if n, err = snapshot.Lookup(t.Context(), r, rec.Root, path); err != nil {
+		t.Fatal(err)
+	}
+	if n.State != snapshot.Torn || rec.Capture.Torn != 1 || len(rec.Problems) != 1 || rec.Problems[0].Kind != snapshot.ProblemCarry {
+		t.Errorf("carried: state %v, capture %+v, problems %+v", n.State, rec.Capture, rec.Problems)
 	}
 }
 

@@ -170,8 +170,11 @@ func (r *reader) unreadable(ctx context.Context, b *batch, it *item, path string
 	r.progress.Problems.Add(1)
 	p := snapshot.Problem{Kind: snapshot.Unreadable, Path: path, Reason: source.Reason(err)}
 	if it.was != nil && it.was.Type == snapshot.File && r.kept.node(ctx, it.was) {
-		it.node, it.node.State, it.encoded = *it.was, snapshot.Carried, ""
+		it.node, it.node.State, it.encoded = *it.was, it.was.State.AsCarried(), ""
 		p.Kind = snapshot.ProblemCarry
+		if it.node.State == snapshot.Torn {
+			p.Reason += "; that version may be torn"
+		}
 	} else {
 		it.kind = itemGone
 	}
@@ -353,6 +356,7 @@ func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result ca
 	var err error
 	if it.node.Xattrs, it.node.Flags, err = source.FileAttr(fd); err != nil {
 		r.attrProblem(b, it.path(), err)
+		it.seen.ChangeTime = snapshot.Time{} // look again next time
 	}
 	if err := saveXattrs(ctx, r.lane, it.node.Xattrs); err != nil {
 		return &saveError{err}

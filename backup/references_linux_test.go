@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +98,19 @@ func TestLostAttribute(t *testing.T) {
 	}
 }
 
+// saveAsNobody backs up as a user who owns nothing.
+func saveAsNobody(t *testing.T, r *repo.Repo, prepare func(*backup.Options), dir string) *snapshot.Record {
+	t.Helper()
+	if err := syscall.Seteuid(65534); err != nil { // root may read everything
+		t.Skipf("this needs root: %v", err)
+	}
+	_, rec, err := save(r, prepare, dir)
+	if err := errors.Join(err, syscall.Seteuid(0)); err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
 // TestCarried makes a file and a folder unreadable. What the last snapshot has stands in their place, unless some of that is gone: a snapshot must
 // not refer to it.
 func TestCarried(t *testing.T) {
@@ -108,16 +122,7 @@ func TestCarried(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := syscall.Seteuid(65534); err != nil { // no one may read everything
-			t.Skipf("this needs root: %v", err)
-		}
-		_, rec, err := save(r, parent, dir)
-		if err2 := syscall.Seteuid(0); err2 != nil {
-			t.Fatal(err2)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		rec := saveAsNobody(t, r, parent, dir)
 		if err := os.Chmod(filepath.Join(dir, "sub/deep"), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -58,6 +58,7 @@ type settler struct {
 	looks     []look
 	blind     bool              // some folder can't be looked at by its path
 	came      map[string]uint64 // inodes of files with one name that came in any round, by paths: the scan record does not have them
+	fresh     map[string]bool   // paths of all that came in any round
 	moved     map[uint64]bool   // inodes of files that left a folder or came to one, in any round
 	stirred   bool              // a folder has changed since it was listed
 }
@@ -270,8 +271,11 @@ func (s *settler) arrivals(ctx context.Context, l *look, m *moves) ([]snapshot.N
 	}
 	s.looks = append(s.looks, looks...)
 	for i := range a.loose {
-		if n := &a.loose[i]; n.Type == snapshot.File && n.Link.IsZero() {
-			path, inode := strings.TrimSuffix(l.path, "/")+"/"+n.Name, a.inodes[n.Name]
+		n := &a.loose[i]
+		path := pathIn(l.path, n.Name)
+		s.fresh[path] = true
+		if n.Type == snapshot.File && n.Link.IsZero() {
+			inode := a.inodes[n.Name]
 			m.arrived[inode], s.came[path], s.moved[inode] = path, inode, true
 		}
 	}
@@ -350,7 +354,7 @@ func (s *settler) drop(ctx context.Context, path string, when *snapshot.Time, pa
 		return
 	}
 	if takeOut(path, patches) {
-		s.uncount(&n, path)
+		s.uncount(ctx, &n, path)
 	}
 }
 
@@ -371,15 +375,37 @@ func takeOut(path string, patches map[string]*patch) bool {
 }
 
 // uncount takes a file out of the statistics, and what was said of it.
-func (s *settler) uncount(n *snapshot.Node, path string) {
+func (s *settler) uncount(ctx context.Context, n *snapshot.Node, path string) {
 	r := s.assembler.record
 	r.Stats.Files--
+	if as := s.change(ctx, n, path); *as > 0 { // a damaged parent may not have told the walk the same
+		*as--
+	}
 	r.Stats.Bytes -= n.Size
 	c := &r.Capture
 	*[...]*uint64{snapshot.Whole: &c.Whole, snapshot.Appended: &c.Appended, snapshot.Torn: &c.Torn, snapshot.Carried: &c.Carried}[n.State]--
-	if n.State != snapshot.Whole {
-		r.Problems = slices.DeleteFunc(r.Problems, func(p snapshot.Problem) bool { return p.Path == path })
+	r.Problems = slices.DeleteFunc(r.Problems, func(p snapshot.Problem) bool { return p.Path == path })
+}
+
+// change is the counter of what was found when a file was compared with the parent snapshot.
+func (s *settler) change(ctx context.Context, n *snapshot.Node, path string) *uint64 {
+	st, parent := &s.assembler.record.Stats, s.o.Parent
+	for p := path; p != "/"; p = folderOf(p) {
+		if s.fresh[p] { // what comes in a round is compared with nothing
+			return &st.New
+		}
 	}
+	if parent == nil {
+		return &st.New
+	}
+	was, err := snapshot.Lookup(ctx, parent.Loader, parent.Record.Root, path)
+	switch {
+	case err != nil:
+		return &st.New
+	case was.ModTime == n.ModTime && was.State == n.State && slices.Equal(was.Content.Elements, n.Content.Elements):
+		return &st.Unchanged
+	}
+	return &st.Changed
 }
 
 // above returns the paths of all folders that have a patch at or below them.

@@ -172,7 +172,7 @@ func (s *settler) uncountFolder(ctx context.Context, n *snapshot.Node, path stri
 		at := path + "/" + e.Name
 		switch e.Type {
 		case snapshot.File:
-			s.uncount(&e, at)
+			s.uncount(ctx, &e, at)
 		case snapshot.Dir:
 			if err := s.uncountFolder(ctx, &e, at); err != nil {
 				return err

@@ -61,6 +61,45 @@ func TestMovedAfterItWasCaptured(t *testing.T) {
 	restored(t, r, rec, dir, dir)
 }
 
+// TestMovedIsCountedOnce moves files that were compared with the parent snapshot: what was counted of their old names is taken back.
+func TestMovedIsCountedOnce(t *testing.T) {
+	r, dir := create(t, memory.New()), tree(t)
+	name, parent := must(t, r, nil, dir)
+	if err := os.WriteFile(filepath.Join(dir, "sub/c"), []byte("another"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sub/new"), []byte("new"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	stirred, once := false, false
+	_, rec := must(t, r, func(o *backup.Options) {
+		o.Parent = &backup.Parent{Name: name, Record: parent, Loader: r}
+		o.Exclude = filterFunc(func(path string, isDir bool) bool {
+			var err error
+			switch {
+			case path == filepath.Join(dir, "z") && !stirred:
+				stirred, err = true, os.Mkdir(filepath.Join(dir, "sub/stir"), 0o755) // so that sub is listed again, when all is captured
+			case path == filepath.Join(dir, "sub/stir") && !once:
+				once = true
+				for _, moved := range []string{"c", "new", "deep/d"} {
+					err = errors.Join(err, os.Rename(filepath.Join(dir, "sub", moved), filepath.Join(dir, "sub/deep", filepath.Base(moved)+".moved")))
+				}
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			return false
+		})
+	}, dir)
+	if !once {
+		t.Fatal("nothing was moved")
+	}
+	if s := rec.Stats; s.Files != 8 || s.New != 3 || s.Changed != 0 || s.Unchanged != 5 {
+		t.Errorf("%d files, want 8; %d new, want 3; %d changed, want 0; %d unchanged, want 5", s.Files, s.New, s.Changed, s.Unchanged)
+	}
+	restored(t, r, rec, dir, dir)
+}
+
 // TestMovedFromListedToUnlisted moves a file that was captured to a folder that is still to be listed: the walk meets it twice, and it must be
 // there once.
 func TestMovedFromListedToUnlisted(t *testing.T) {

@@ -130,6 +130,7 @@ func (w *walker) entry(s *step, at time.Time) error {
 		it.node.Xattrs = xattrs
 		if err != nil && !source.IsGone(err) {
 			w.problem(snapshot.ProblemAttr, s.full(), err)
+			it.seen.ChangeTime = snapshot.Time{} // look again next time
 		}
 	}
 	return w.emit(&it)
@@ -185,6 +186,7 @@ func (w *walker) enter(s *step, at time.Time) error {
 		var err error
 		if it.node.Xattrs, it.node.Flags, err = source.FileAttr(s.sub.FD()); err != nil {
 			w.problem(snapshot.ProblemAttr, s.sub.path, err)
+			it.seen.ChangeTime = snapshot.Time{} // look again next time
 		}
 	}
 	w.previous.enter(k)

@@ -40,6 +40,14 @@ const (
 	Carried  State = 3 // it could not be read; content and metadata are those of an older snapshot
 )
 
+// AsCarried is the state of what is carried and was in state s: torn content stays torn, which is worse.
+func (s State) AsCarried() State {
+	if s == Torn {
+		return Torn
+	}
+	return Carried
+}
+
 func (s State) String() string {
 	names := [...]string{"whole", "appended", "torn", "carried"}
 	if int(s) < len(names) {

@@ -117,8 +117,8 @@ The repository is named by -r or TARN_REPOSITORY: a folder, or s3:..., sftp:...,
 Snapshots are named by the beginning of their ID, by "latest", or by "latest~2", the second before the latest. A path
 in one is written ID:PATH.
 
-Exit codes: 0 good; 1 failed; 3 saved, but some files are torn or could not be read; 4 saved and whole, but not from
-the file system snapshot that was asked for; 10 no repository; 11 repository busy; 12 wrong password; 130 interrupted.`
+Exit codes: 0 good; 1 failed; 3 saved, but some files are torn, or could not be read, or not with all their metadata; 4 saved
+and whole, but not from the file system snapshot that was asked for; 10 no repository; 11 repository busy; 12 wrong password; 130 interrupted.`
 
 const rootExample = `  tarn -r /backup/repo init
   tarn -r /backup/repo backup ~/Photos /etc

@@ -103,7 +103,8 @@ func (a *app) dryRun(ctx context.Context, r *repo.Repo, o backup.Options, torn *
 		return err
 	}
 	if a.json {
-		a.emit(summaryLine{Type: "summary", DryRun: true, Paths: append([]string{}, rec.Paths...), Whole: isWhole(rec), statsLine: statsLineOf(rec)})
+		a.emit(summaryLine{Type: "summary", DryRun: true, Paths: append([]string{}, rec.Paths...), Whole: isWhole(rec), Unsettled: isUnsettled(rec),
+			statsLine: statsLineOf(rec)})
 	} else {
 		a.outf("nothing was written. A backup would save %s, %s\n", counted(rec.Stats.Files, "file"), bytesText(rec.Stats.Bytes))
 		a.outf("%s, and add %s before compression\n", changesText(rec), bytesText(rec.Stats.Added))

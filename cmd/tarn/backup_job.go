@@ -53,7 +53,7 @@ func (s sessionStore) PutSnapshot(ctx context.Context, record []byte) (blob.Name
 // run saves the snapshot. If the session is evicted meanwhile, packs that the snapshot refers to may be gone: the backup begins
 // again with a new session, and compares with what it just saved. Only then the old snapshot goes.
 func (j *backupJob) run(ctx context.Context) (saved, error) {
-	if parent := j.options.Parent; parent != nil && parent.Record.Partial {
+	if parent := j.options.Parent; parent != nil && parent.Record.Partial && j.isOf(parent.Record) {
 		j.partials = append(j.partials, parent.Name)
 	}
 	save := j.save
@@ -81,6 +81,12 @@ func (j *backupJob) run(ctx context.Context) (saved, error) {
 		j.remember(j.repo, s)
 		return s, nil
 	}
+}
+
+// isOf reports whether a snapshot is of the same host and paths: --parent may name any.
+func (j *backupJob) isOf(r *snapshot.Record) bool {
+	mine := &j.options.Record
+	return r.Host == mine.Host && samePaths(r.Paths, mine.Paths)
 }
 
 // session is one session: begin, save and commit.

@@ -12,13 +12,14 @@ import (
 
 // summaryLine is the last line of a backup, or of a dry run.
 type summaryLine struct {
-	Type   string   `json:"type"`
-	ID     string   `json:"id,omitempty"`
-	Short  string   `json:"short_id,omitempty"`
-	Parent string   `json:"parent,omitempty"`
-	DryRun bool     `json:"dry_run,omitempty"`
-	Paths  []string `json:"paths"`
-	Whole  bool     `json:"whole"`
+	Type      string   `json:"type"`
+	ID        string   `json:"id,omitempty"`
+	Short     string   `json:"short_id,omitempty"`
+	Parent    string   `json:"parent,omitempty"`
+	DryRun    bool     `json:"dry_run,omitempty"`
+	Paths     []string `json:"paths"`
+	Whole     bool     `json:"whole"`
+	Unsettled bool     `json:"unsettled,omitempty"`
 	statsLine
 }
 
@@ -31,7 +32,8 @@ func (a *app) backupDone(s saved, p *backup.Progress) error {
 	a.printProblems(r)
 	if a.json {
 		l := snapshotLineOf(s)
-		a.emit(summaryLine{Type: "summary", ID: l.ID, Short: l.Short, Parent: l.Parent, Paths: l.Paths, Whole: l.Whole, statsLine: l.statsLine})
+		a.emit(summaryLine{Type: "summary", ID: l.ID, Short: l.Short, Parent: l.Parent, Paths: l.Paths, Whole: l.Whole, Unsettled: l.Unsettled,
+			statsLine: l.statsLine})
 	} else {
 		a.outf("%s\n", a.savedText(s))
 		a.outf("%s; added %s, stored %s; took %s\n", changesText(r), bytesText(r.Stats.Added), bytesText(r.Stats.Stored),
@@ -47,20 +49,22 @@ func (a *app) backupDone(s saved, p *backup.Progress) error {
 func (a *app) savedText(s saved) string {
 	r := s.Record
 	text := fmt.Sprintf("snapshot %s saved: %s, %s", a.stdout.bold(s.Name.Short()), counted(r.Stats.Files, "file"), bytesText(r.Stats.Bytes))
-	if isWhole(r) {
-		if r.Stats.Files == 0 {
-			return text
-		}
-		if isExact(r) {
-			return text + ", " + a.stdout.green("everything as it was at one moment")
-		}
+	switch {
+	case !isWhole(r):
+		return text + ", " + a.stdout.red("but not all is whole: "+healthText(r))
+	case r.Stats.Files == 0:
+	case isExact(r):
+		return text + ", " + a.stdout.green("everything as it was at one moment")
+	default:
 		text += ", " + a.stdout.green("every file whole")
 		if n := tornOKOf(r); n > 0 {
 			text += fmt.Sprintf(", but for %s torn that does not matter", count(n))
 		}
-		return text
 	}
-	return text + ", " + a.stdout.red("but not all is whole: "+healthText(r))
+	if isUnsettled(r) {
+		text += "; " + a.stdout.yellow("what was moved meanwhile may be missing, or there twice")
+	}
+	return text
 }
 
 func changesText(r *snapshot.Record) string {

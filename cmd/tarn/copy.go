@@ -32,6 +32,7 @@ func (f *fromFlags) flags(fs *pflag.FlagSet, name, usage string) {
 func (a *app) from(f *fromFlags) *app {
 	b := newApp(a.stdin, a.stdout.file, a.stderr.file)
 	b.repository, b.passwordFile, b.passwordCommand, b.kdfMaxMemory = f.repository, f.file, f.command, a.kdfMaxMemory
+	b.stdout, b.stderr = a.stdout, a.stderr // one buffer each, which is flushed
 	b.json, b.quiet, b.verbose, b.store, b.cache = a.json, a.quiet, a.verbose, a.store, a.cache
 	b.passwordEnv, b.passwordPrefix = "TARN_FROM_PASSWORD", "from-"
 	if f.repository == "" {
@@ -95,7 +96,7 @@ func (a *app) copy(ctx context.Context, f *fromFlags, c criteria, args []string)
 	if from.Config().Repo == to.Config().Repo {
 		return errors.New("both repositories are the same")
 	}
-	list, err := source.chosen(ctx, from.Repo, c, args)
+	list, unreadable, err := source.chosen(ctx, from.Repo, c, args)
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,14 @@ func (a *app) copy(ctx context.Context, f *fromFlags, c criteria, args []string)
 			j.known[o.Name] = s.Name
 		}
 	}
-	copied, damaged := 0, 0
+	copied, there, damaged := 0, 0, 0
+	for _, name := range unreadable {
+		if _, ok := j.known[name]; ok {
+			there++
+		} else {
+			damaged++
+		}
+	}
 	for _, s := range list {
 		done, err := j.copy(ctx, s)
 		switch {
@@ -124,9 +132,10 @@ func (a *app) copy(ctx context.Context, f *fromFlags, c criteria, args []string)
 			return fmt.Errorf("copy snapshot %s: %w", s.Name.Short(), err)
 		case done:
 			copied++
+		default:
+			there++
 		}
 	}
-	there := len(list) - copied - damaged
 	if a.json {
 		a.emit(copySummaryLine{"summary", copied, there, damaged})
 	} else {
@@ -139,19 +148,20 @@ func (a *app) copy(ctx context.Context, f *fromFlags, c criteria, args []string)
 	return nil
 }
 
-// chosen returns the snapshots that a command means: those that are named, or all that match.
-func (a *app) chosen(ctx context.Context, r *repo.Repo, c criteria, args []string) (list []saved, err error) {
+// chosen returns the snapshots that a command means: those that are named, or all that match; and names those of all that can't be read, which were
+// told of.
+func (a *app) chosen(ctx context.Context, r *repo.Repo, c criteria, args []string) (list []saved, unreadable []blob.Name, err error) {
 	if len(args) == 0 {
-		return a.loadSnapshots(ctx, r, c)
+		return a.loadReadable(ctx, r, c)
 	}
 	for _, selector := range args {
 		s, _, err := a.selectSnapshot(ctx, r, selector, c)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		list = append(list, s)
 	}
-	return list, nil
+	return list, nil, nil
 }
 
 // copyJob copies snapshots one after the other, each in a session of its own.

@@ -17,7 +17,7 @@ import (
 const (
 	exitGood         = 0
 	exitFailed       = 1
-	exitNotWhole     = 3 // saved, but some files are torn or could not be read
+	exitNotWhole     = 3 // saved, but some files are torn, or could not be read, or not with all their metadata
 	exitNoSnapshot   = 4 // saved and whole, but not from the file system snapshot that was asked for
 	exitNoRepository = 10
 	exitBusy         = 11

@@ -17,11 +17,12 @@ func problemsOf(r *snapshot.Record, kind snapshot.ProblemKind) (n uint64) {
 	return n
 }
 
-// isWhole reports whether a snapshot has every file as it was at one moment, but for those of which the user said that it does not matter.
+// isWhole reports whether a snapshot has every file as it was at one moment, with all its metadata, but for those of which the user said that it does not matter.
 // Files that grew at their end while they were read count as whole: what is stored is what they held. The files of a database cluster are one thing,
 // which is torn if they are of different moments.
 func isWhole(r *snapshot.Record) bool {
-	return tornOf(r) == 0 && r.Capture.Carried == 0 && problemsOf(r, snapshot.Unreadable) == 0 && problemsOf(r, snapshot.ProblemCluster) == 0
+	return tornOf(r) == 0 && r.Capture.Carried == 0 && problemsOf(r, snapshot.Unreadable) == 0 && problemsOf(r, snapshot.ProblemCluster) == 0 &&
+		problemsOf(r, snapshot.ProblemAttr) == 0
 }
 
 // tornOf counts the torn files that matter.
@@ -53,6 +54,10 @@ func isExact(r *snapshot.Record) bool {
 	return true
 }
 
+// isUnsettled reports whether folders were still changing when they were looked at for the last time, or could not be looked at again: what was moved from one
+// to another meanwhile may be missing, or be there twice. All that is there may be whole all the same.
+func isUnsettled(r *snapshot.Record) bool { return !r.Settled && !r.Partial && !isExact(r) }
+
 // healthText says in a word or two how far a snapshot can be trusted.
 func healthText(r *snapshot.Record) string {
 	var parts []string
@@ -60,7 +65,7 @@ func healthText(r *snapshot.Record) string {
 		n    uint64
 		word string
 	}{{tornOf(r), "torn"}, {r.Capture.Carried, "carried"}, {problemsOf(r, snapshot.Unreadable), "unreadable"},
-		{problemsOf(r, snapshot.ProblemCluster), "cluster torn"}} {
+		{problemsOf(r, snapshot.ProblemCluster), "cluster torn"}, {problemsOf(r, snapshot.ProblemAttr), "lacking metadata"}} {
 		if p.n > 0 {
 			parts = append(parts, count(p.n)+" "+p.word)
 		}
@@ -75,7 +80,10 @@ func healthText(r *snapshot.Record) string {
 	case isExact(r):
 		return "exact"
 	case len(parts) == 0:
-		return "whole"
+		parts = append(parts, "whole")
+	}
+	if isUnsettled(r) {
+		parts = append(parts, "unsettled")
 	}
 	return strings.Join(parts, ", ")
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -120,6 +121,32 @@ func TestPartials(t *testing.T) {
 		}
 		if names, err := j.repo.SnapshotNames(t.Context()); err != nil || len(names) != want {
 			t.Errorf("with a session of purpose %q: %d snapshots, %v, want %d", purpose, len(names), err, want)
+		}
+	}
+}
+
+// What is named as the parent and is an unfinished snapshot of something else stays: the backup does not take its place.
+func TestPartialsOfOthers(t *testing.T) {
+	for name, change := range map[string]func(*snapshot.Record){
+		"other paths": func(r *snapshot.Record) { r.Paths = []string{"/elsewhere"} },
+		"more paths":  func(r *snapshot.Record) { r.Paths = append(r.Paths, "/elsewhere") },
+		"other host":  func(r *snapshot.Record) { r.Host = "other" },
+	} {
+		j := newJob(t, memory.New())
+		mine := j.options.Record
+		j.options.Record.Partial = true
+		change(&j.options.Record)
+		partial, err := j.run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.options.Record = mine
+		j.options.Parent = &backup.Parent{Name: partial.Name, Record: partial.Record, Loader: j.repo}
+		if _, err := j.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if names, err := j.repo.SnapshotNames(t.Context()); err != nil || !slices.Contains(names, partial.Name) {
+			t.Errorf("%s: snapshots %v, %v, want %v among them", name, names, err, partial.Name)
 		}
 	}
 }

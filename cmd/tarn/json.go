@@ -56,22 +56,23 @@ type problemLine struct {
 }
 
 type snapshotLine struct {
-	Type     string    `json:"type"`
-	ID       string    `json:"id"`
-	Short    string    `json:"short_id"`
-	Time     time.Time `json:"time"`
-	End      time.Time `json:"end"`
-	Host     string    `json:"host"`
-	User     string    `json:"user"`
-	Paths    []string  `json:"paths"`
-	Tags     []string  `json:"tags"`
-	Excludes []string  `json:"excludes,omitempty"`
-	Parent   string    `json:"parent,omitempty"`
-	Partial  bool      `json:"partial,omitempty"`
-	Unsure   bool      `json:"unconfirmed,omitempty"`
-	Program  string    `json:"program"`
-	Whole    bool      `json:"whole"`           // every file is whole, and none is missing
-	Exact    bool      `json:"exact,omitempty"` // and all of it is of one moment
+	Type      string    `json:"type"`
+	ID        string    `json:"id"`
+	Short     string    `json:"short_id"`
+	Time      time.Time `json:"time"`
+	End       time.Time `json:"end"`
+	Host      string    `json:"host"`
+	User      string    `json:"user"`
+	Paths     []string  `json:"paths"`
+	Tags      []string  `json:"tags"`
+	Excludes  []string  `json:"excludes,omitempty"`
+	Parent    string    `json:"parent,omitempty"`
+	Partial   bool      `json:"partial,omitempty"`
+	Unsure    bool      `json:"unconfirmed,omitempty"`
+	Program   string    `json:"program"`
+	Whole     bool      `json:"whole"`           // every file is whole, and none is missing
+	Exact     bool      `json:"exact,omitempty"` // and all of it is of one moment
+	Unsettled bool      `json:"unsettled,omitempty"`
 	statsLine
 }
 
@@ -111,7 +112,7 @@ func snapshotLineOf(s saved) snapshotLine {
 	r := s.Record
 	l := snapshotLine{Type: "snapshot", ID: s.Name.String(), Short: s.Name.Short(), Time: r.Time, End: r.End, Host: r.Host, User: r.User,
 		Paths: append([]string{}, r.Paths...), Tags: append([]string{}, r.Tags...), Excludes: r.Excludes, Partial: r.Partial, Unsure: s.Unconfirmed, Program: r.Program,
-		Whole: isWhole(r), Exact: isExact(r), statsLine: statsLineOf(r)}
+		Whole: isWhole(r), Exact: isExact(r), Unsettled: isUnsettled(r), statsLine: statsLineOf(r)}
 	if !r.Parent.IsZero() {
 		l.Parent = r.Parent.String()
 	}

@@ -68,7 +68,7 @@ func (a *app) rewrite(ctx context.Context, f *rewriteFlags, args []string) error
 		return err
 	}
 	defer r.Close()
-	list, err := a.chosen(ctx, r.Repo, f.criteria, args)
+	list, _, err := a.chosen(ctx, r.Repo, f.criteria, args)
 	if err != nil {
 		return err
 	}

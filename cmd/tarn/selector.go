@@ -76,16 +76,22 @@ const recordsAtOnce = 8
 
 // loadSnapshots reads the snapshots that c means, the oldest first. One that can't be read is told of and left out.
 func (a *app) loadSnapshots(ctx context.Context, r *repo.Repo, c criteria) ([]saved, error) {
+	list, _, err := a.loadReadable(ctx, r, c)
+	return list, err
+}
+
+// loadReadable is loadSnapshots, and names those that can't be read: nobody knows whether c means them.
+func (a *app) loadReadable(ctx context.Context, r *repo.Repo, c criteria) (list []saved, unreadable []blob.Name, err error) {
 	names, err := r.SnapshotNames(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	evicted, err := r.Evictions(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var mu sync.Mutex // guards list and all
-	var list, all []saved
+	var mu sync.Mutex // guards list, unreadable and all
+	var all []saved
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(recordsAtOnce)
 	for _, n := range names {
@@ -99,6 +105,7 @@ func (a *app) loadSnapshots(ctx context.Context, r *repo.Repo, c criteria) ([]sa
 			case errors.Is(err, storage.ErrNotExist): // removed meanwhile
 			case err != nil:
 				a.warnf("%v", err)
+				unreadable = append(unreadable, n)
 			default:
 				s.Unconfirmed = evicted[s.Record.Session]
 				all = append(all, s)
@@ -110,11 +117,11 @@ func (a *app) loadSnapshots(ctx context.Context, r *repo.Repo, c criteria) ([]sa
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	slices.SortFunc(list, older)
 	a.compareSeen(r, names, all)
-	return list, nil
+	return list, unreadable, nil
 }
 
 func older(s, t saved) int {

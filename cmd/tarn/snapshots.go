@@ -21,7 +21,8 @@ func newSnapshots(a *app) *cobra.Command {
 		Use: "snapshots [ID...]", Short: "List the snapshots", Args: argsBetween(0, -1),
 		Long: `List the snapshots, the oldest first. The last column says whether every file in it is whole, as it was at one moment,
 or how many are torn, carried over from an older snapshot, or could not be read. An unconfirmed snapshot is of a backup whose session was
-ended by somebody while it ran: it may lack something, and "latest" passes over it.`,
+ended by somebody while it ran: it may lack something, and "latest" passes over it. In an unsettled one what was moved while the backup ran may be
+missing, or there twice.`,
 		Example: `  tarn snapshots
   tarn snapshots --host laptop --tag weekly
   tarn snapshots --latest 1 --group-by host,paths`,

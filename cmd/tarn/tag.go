@@ -49,7 +49,7 @@ func (a *app) tag(ctx context.Context, f *tagFlags, args []string) error {
 		return err
 	}
 	defer r.Close()
-	list, err := a.chosen(ctx, r.Repo, f.criteria, args)
+	list, _, err := a.chosen(ctx, r.Repo, f.criteria, args)
 	if err != nil {
 		return err
 	}

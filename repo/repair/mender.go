@@ -105,8 +105,8 @@ func (m *mender) fromOther(path string, n *snapshot.Node) bool {
 	for i, prefix := range m.taken {
 		if path == prefix || strings.HasSuffix(prefix, "/") && strings.HasPrefix(path+"/", prefix) {
 			if n.Type == snapshot.File {
-				n.State = snapshot.Carried
-				m.rec.Capture.Carried++
+				n.State = n.State.AsCarried()
+				m.count(n)
 				m.change(path, snapshot.ProblemCarry, "%s", m.reasons[i])
 			}
 			return true
@@ -186,7 +186,7 @@ func (m *mender) replace(ctx context.Context, path string, n *snapshot.Node, los
 	case other != nil:
 		name := n.Name
 		*n = *other
-		n.Name, n.State = name, snapshot.Carried
+		n.Name, n.State = name, other.State.AsCarried()
 		m.change(path, snapshot.ProblemCarry, "%d of its %d bytes are lost: it stands as snapshot %s has it", lost, was, from.Short())
 	case lost == was:
 		m.change(path, snapshot.Unreadable, "its content is lost")
@@ -198,12 +198,17 @@ func (m *mender) replace(ctx context.Context, path string, n *snapshot.Node, los
 		m.change(path, snapshot.ProblemTorn, "%d of its %d bytes are lost and read as zeros", lost, was)
 	}
 	m.rec.Stats.Bytes += n.Size - was // wraps as it should
+	m.count(n)
+	return rewrite.Keep, nil
+}
+
+// count adds a file that is not whole to the counters of states.
+func (m *mender) count(n *snapshot.Node) {
 	if n.State == snapshot.Torn {
 		m.rec.Capture.Torn++
 	} else {
 		m.rec.Capture.Carried++
 	}
-	return rewrite.Keep, nil
 }
 
 // uncount takes a file out of the counters of states.
