@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -68,7 +69,7 @@ func (a *app) rewrite(ctx context.Context, f *rewriteFlags, args []string) error
 		return err
 	}
 	defer r.Close()
-	list, _, err := a.chosen(ctx, r.Repo, f.criteria, args)
+	list, unreadable, err := a.chosen(ctx, r.Repo, f.criteria, args)
 	if err != nil {
 		return err
 	}
@@ -105,10 +106,20 @@ func (a *app) rewrite(ctx context.Context, f *rewriteFlags, args []string) error
 			return err
 		}
 	}
-	return a.rewritten(f, changed, len(list))
+	a.rewritten(f, changed, len(list))
+	return missedSnapshots(unreadable, "may still have it")
 }
 
-func (a *app) rewritten(f *rewriteFlags, changed, of int) error {
+// missedSnapshots is the error of a command that was to change all snapshots, and could not read some.
+func missedSnapshots(unreadable []blob.Name, so string) error {
+	if len(unreadable) == 0 {
+		return nil
+	}
+	return withHint(fmt.Errorf("%s could not be read, and %s", counted(len(unreadable), "damaged snapshot"), so),
+		"\"tarn check\" says what is damaged; \"tarn forget ID\" removes what can't be mended")
+}
+
+func (a *app) rewritten(f *rewriteFlags, changed, of int) {
 	switch {
 	case a.json:
 	case changed == 0:
@@ -120,7 +131,6 @@ func (a *app) rewritten(f *rewriteFlags, changed, of int) error {
 	default:
 		a.notef("hint: the storage still has it until \"tarn prune\" has run")
 	}
-	return nil
 }
 
 // noSaver computes IDs and stores nothing.

@@ -49,7 +49,7 @@ func (a *app) tag(ctx context.Context, f *tagFlags, args []string) error {
 		return err
 	}
 	defer r.Close()
-	list, _, err := a.chosen(ctx, r.Repo, f.criteria, args)
+	list, unreadable, err := a.chosen(ctx, r.Repo, f.criteria, args)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (a *app) tag(ctx context.Context, f *tagFlags, args []string) error {
 	if !a.json {
 		a.outf("%s changed\n", counted(changed, "snapshot"))
 	}
-	return nil
+	return missedSnapshots(unreadable, "no tag was changed there")
 }
 
 // retag gives the record of a snapshot other tags.
