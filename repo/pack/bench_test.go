@@ -78,21 +78,25 @@ func BenchmarkSegment(b *testing.B) {
 		}
 		b.ReportMetric(float64(len(plain))/float64(len(out)), "ratio")
 	})
-	b.Run("prove", func(b *testing.B) {
-		s := keys.NewSealer(seal.Pack, nil, plain)
-		salt := s.Salt()
-		number, sealed := s.Append(pack.NewCompressor(pack.Default).Compress(plain))
-		o, err := keys.OpenerOf(seal.Pack, keys.Epoch(), &salt)
-		if err != nil {
-			b.Fatal(err)
-		}
-		p := pack.NewProver()
-		b.SetBytes(int64(len(plain)))
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := p.Prove(o, number, sealed, plain); err != nil {
+	random := make([]byte, len(plain))
+	rand.NewChaCha8([32]byte{}).Read(random)
+	for name, plain := range map[string][]byte{"prove": plain, "prove-incompressible": random} {
+		b.Run(name, func(b *testing.B) {
+			s := keys.NewSealer(seal.Pack, nil, plain)
+			salt := s.Salt()
+			number, sealed := s.Append(pack.NewCompressor(pack.Default).Compress(plain))
+			o, err := keys.OpenerOf(seal.Pack, keys.Epoch(), &salt)
+			if err != nil {
 				b.Fatal(err)
 			}
-		}
-	})
+			p := pack.NewProver()
+			b.SetBytes(int64(len(plain)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := p.Prove(o, number, sealed, plain); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
