@@ -15,7 +15,7 @@ type Plan struct {
 	Workload               // its Dir is a folder in which folders are made and removed
 	Scratch  string        // a folder for repositories and restored copies
 	Runs     int           // backups of each tool, each of another workload
-	Before   time.Duration // how long the programs work before the backup begins
+	Before   time.Duration // how long the programs work before the backup begins; longer if none has saved anything by then
 }
 
 // Result is what the runs of one tool came to.
@@ -107,10 +107,8 @@ func (p *Plan) once(ctx context.Context, tool Tool, n int, r *Result) (err error
 
 // during makes the backup while the programs work.
 func (p *Plan) during(ctx context.Context, tool Tool, running *Running, repo, dir string) (time.Duration, error) {
-	select {
-	case <-time.After(p.Before):
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	if err := running.Work(ctx, p.Before); err != nil {
+		return 0, err
 	}
 	running.Enter(Backup)
 	defer running.Enter(Idle)

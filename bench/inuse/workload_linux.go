@@ -45,6 +45,8 @@ type Running struct {
 	phase   atomic.Int32
 	stop    context.CancelFunc
 	wait    sync.WaitGroup
+	saved   chan struct{} // closed when something was saved, or nobody saves
+	once    sync.Once     // closes it
 
 	mu    sync.Mutex // guards what follows
 	saves [phases][]time.Duration
@@ -62,7 +64,7 @@ func (w *Workload) Start(ctx context.Context) (*Running, error) {
 		}
 	}
 	ctx, stop := context.WithCancel(ctx)
-	r := &Running{work: w, stop: stop}
+	r := &Running{work: w, stop: stop, saved: make(chan struct{})}
 	for i := range w.Each {
 		for _, k := range w.Kinds {
 			s, err := w.newWriter(k, i)
@@ -73,6 +75,9 @@ func (w *Workload) Start(ctx context.Context) (*Running, error) {
 			random := rand.New(rand.NewPCG(w.Seed, uint64(len(r.writers))))
 			r.wait.Go(func() { r.keepSaving(ctx, s, random, k) })
 		}
+	}
+	if len(r.writers) == 0 {
+		r.once.Do(func() { close(r.saved) })
 	}
 	return r, nil
 }
@@ -110,10 +115,26 @@ func (r *Running) keepSaving(ctx context.Context, s writer, random *rand.Rand, k
 			r.errs = append(r.errs, fmt.Errorf("save %s for the %d. time: %w", k, gen, err))
 		}
 		r.mu.Unlock()
+		r.once.Do(func() { close(r.saved) })
 		if err != nil {
 			return
 		}
 	}
+}
+
+// Work waits while the programs work: so long, and until one of them has saved something.
+func (r *Running) Work(ctx context.Context, long time.Duration) error {
+	select {
+	case <-time.After(long):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-r.saved:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // Enter says that another phase begins.
