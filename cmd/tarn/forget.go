@@ -306,7 +306,7 @@ func (a *app) showDecisions(i int, g *forget.Group, decisions []forget.Decision,
 	if text := g.String(); text != "" {
 		a.outf("%s\n", s.bold(s.name(text)))
 	}
-	t := table{head: []string{"ID", "Time", "Tags", "State", "Kept as"}}
+	t := table{head: []string{"ID", "Time", "Tags", "State", "Kept as"}, gives: []int{2, 4}}
 	for _, d := range decisions {
 		why := strings.Join(d.Reasons, ", ")
 		if !d.Keep {
