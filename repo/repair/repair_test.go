@@ -169,6 +169,67 @@ func TestLostFolder(t *testing.T) {
 	}
 }
 
+// TestTornStaysTorn damages a snapshot that has torn files: what takes their place is no better if it is torn in the snapshot that it is of, and the new
+// record counts what there is now.
+func TestTornStaysTorn(t *testing.T) {
+	s := memory.New()
+	r := create(t, s)
+	save(t, r, repo.WriterOptions{}, 1, files{"d/x.torn": "old x", "d/y": "old y", "d/z": "old z", "lost.torn": "old", "kept.torn": "1", "top": "1"})
+	second := save(t, r, repo.WriterOptions{}, 2, files{"d/x.torn": "new x", "d/y": "new", "lost.torn": "newer", "kept.torn": "2", "top": "2", "same/d/a": "a", "e/d/a": "a"})
+	d, err := snapshot.Lookup(t.Context(), r, record(t, r, second).Root, "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hurt(t, s, r, d.Content.Elements[0].ID)
+	hurt(t, s, r, r.ID(blob.Data, []byte("newer")))
+	if err := mendAll(t.Context(), open(t, s), repair.PacksOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, s)
+	rec := successor(t, r, second)
+	for path, want := range map[string]snapshot.State{"d/x.torn": snapshot.Torn, "d/y": snapshot.Carried, "d/z": snapshot.Carried, "lost.torn": snapshot.Torn,
+		"kept.torn": snapshot.Torn, "top": snapshot.Whole} {
+		if n, err := snapshot.Lookup(t.Context(), r, rec.Root, path); err != nil || n.State != want {
+			t.Errorf("%s is %v, want %v; %v", path, n.State, want, err)
+		}
+	}
+	there := *rec
+	recount(t, r, &there)
+	if rec.Stats != there.Stats || rec.Capture != there.Capture || rec.Capture.Torn != 3 || rec.Capture.Carried != 2 || rec.Stats.Files != 8 {
+		t.Errorf("counted %+v and %+v; there are %+v and %+v", rec.Stats, rec.Capture, there.Stats, there.Capture)
+	}
+}
+
+// record is that of a snapshot.
+func record(t testing.TB, r *repo.Repo, name blob.Name) *snapshot.Record {
+	t.Helper()
+	data, err := r.LoadSnapshot(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := snapshot.DecodeRecord(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+// successor is the record that stands in the place of a damaged snapshot.
+func successor(t testing.TB, r *repo.Repo, of blob.Name) *snapshot.Record {
+	t.Helper()
+	names, err := r.SnapshotNames(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if rec := record(t, r, name); rec.Original == of {
+			return rec
+		}
+	}
+	t.Fatal("no new snapshot")
+	return nil
+}
+
 // TestHeal saves the same files again with the bad blobs taken for absent: the repository is whole after that.
 func TestHeal(t *testing.T) {
 	s, names, want := three(t)
