@@ -34,6 +34,7 @@ func (a *app) from(f *fromFlags) *app {
 	b := newApp(a.stdin, a.stdout.file, a.stderr.file)
 	b.repository, b.passwordFile, b.passwordCommand, b.kdfMaxMemory = f.repository, f.file, f.command, a.kdfMaxMemory
 	b.stdout, b.stderr = a.stdout, a.stderr // one buffer each, which is flushed
+	b.waits = a.waits
 	b.json, b.quiet, b.verbose, b.store, b.cache = a.json, a.quiet, a.verbose, a.store, a.cache
 	b.passwordEnv, b.passwordPrefix = "TARN_FROM_PASSWORD", "from-"
 	if f.repository == "" {
