@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,15 +130,7 @@ func TestLostFolder(t *testing.T) {
 	r := create(t, s)
 	save(t, r, repo.WriterOptions{}, 1, files{"d/x": "old x", "d/e/y": "old y", "top": "1"})
 	second := save(t, r, repo.WriterOptions{}, 2, files{"d/x": "new x", "d/e/y": "new y", "top": "2"})
-	data, err := r.LoadSnapshot(t.Context(), second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := snapshot.DecodeRecord(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := snapshot.Lookup(t.Context(), r, rec.Root, "d")
+	d, err := snapshot.Lookup(t.Context(), r, record(t, r, second).Root, "d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,26 +139,16 @@ func TestLostFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = open(t, s)
-	list, err := r.SnapshotNames(t.Context())
-	if err != nil || len(list) != 3 {
+	if list, err := r.SnapshotNames(t.Context()); err != nil || len(list) != 3 {
 		t.Fatal(list, err)
 	}
-	want := digest(files{"d/x": "old x", "d/e/y": "old y", "top": "2"})
-	found := false
-	for _, n := range list {
-		data, _ := r.LoadSnapshot(t.Context(), n)
-		if rec, err := snapshot.DecodeRecord(data); err == nil && rec.Original == second {
-			found = true
-			if got := digest(of(contents(r), n)); got != want {
-				t.Errorf("got %s, want %s", got, want)
-			}
-			if y, err := snapshot.Lookup(t.Context(), r, rec.Root, "d/e/y"); err != nil || y.State != snapshot.Carried || rec.Capture.Carried != 2 {
-				t.Errorf("%+v, %v", y, err)
-			}
-		}
+	mended := successor(t, r, second)
+	if got, want := digest(of(contents(r), mended)), digest(files{"d/x": "old x", "d/e/y": "old y", "top": "2"}); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
-	if !found {
-		t.Error("no new snapshot")
+	rec := record(t, r, mended)
+	if y, err := snapshot.Lookup(t.Context(), r, rec.Root, "d/e/y"); err != nil || y.State != snapshot.Carried || rec.Capture.Carried != 2 {
+		t.Errorf("%+v, %v", y, err)
 	}
 }
 
@@ -186,7 +169,7 @@ func TestTornStaysTorn(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = open(t, s)
-	rec := successor(t, r, second)
+	rec := record(t, r, successor(t, r, second))
 	for path, want := range map[string]snapshot.State{"d/x.torn": snapshot.Torn, "d/y": snapshot.Carried, "d/z": snapshot.Carried, "lost.torn": snapshot.Torn,
 		"kept.torn": snapshot.Torn, "top": snapshot.Whole} {
 		if n, err := snapshot.Lookup(t.Context(), r, rec.Root, path); err != nil || n.State != want {
@@ -214,20 +197,18 @@ func record(t testing.TB, r *repo.Repo, name blob.Name) *snapshot.Record {
 	return rec
 }
 
-// successor is the record that stands in the place of a damaged snapshot.
-func successor(t testing.TB, r *repo.Repo, of blob.Name) *snapshot.Record {
+// successor is the snapshot that stands in the place of a damaged one.
+func successor(t testing.TB, r *repo.Repo, of blob.Name) blob.Name {
 	t.Helper()
 	names, err := r.SnapshotNames(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range names {
-		if rec := record(t, r, name); rec.Original == of {
-			return rec
-		}
+	i := slices.IndexFunc(names, func(n blob.Name) bool { return record(t, r, n).Original == of })
+	if i < 0 {
+		t.Fatal("no new snapshot")
 	}
-	t.Fatal("no new snapshot")
-	return nil
+	return names[i]
 }
 
 // TestHeal saves the same files again with the bad blobs taken for absent: the repository is whole after that.
