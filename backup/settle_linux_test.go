@@ -100,6 +100,48 @@ func TestMovedIsCountedOnce(t *testing.T) {
 	restored(t, r, rec, dir, dir)
 }
 
+// TestCameAndWentOn has the parent snapshot know a path that the walk does not find: what is there comes in a round of the last look, and is not there
+// any more in the next. It was counted as new, whatever the parent snapshot has.
+func TestCameAndWentOn(t *testing.T) {
+	for _, moved := range []string{"sub/c", "sub/deep"} {
+		t.Run(moved, func(t *testing.T) {
+			r, dir := create(t, memory.New()), tree(t)
+			path, elsewhere := filepath.Join(dir, moved), filepath.Join(t.TempDir(), "elsewhere")
+			if err := os.Mkdir(filepath.Join(dir, "then"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			name, parent := must(t, r, nil, dir)
+			if err := os.Rename(path, elsewhere); err != nil {
+				t.Fatal(err)
+			}
+			came, went := false, false
+			_, rec := must(t, r, func(o *backup.Options) {
+				o.Parent = &backup.Parent{Name: name, Record: parent, Loader: r}
+				o.Exclude = filterFunc(func(at string, isDir bool) bool {
+					var err error
+					switch {
+					case at == filepath.Join(dir, "z") && !came: // sub and then are listed, and will be listed again
+						came, err = true, errors.Join(os.Rename(elsewhere, path), os.Mkdir(filepath.Join(dir, "then/stir"), 0o755))
+					case at == filepath.Join(dir, "then/stir") && !went:
+						went, err = true, os.Rename(path, filepath.Join(dir, "then/moved"))
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					return false
+				})
+			}, dir)
+			if !went {
+				t.Fatal("nothing was moved")
+			}
+			if s := rec.Stats; s.Files != 7 || s.New != 1 || s.Changed != 0 || s.Unchanged != 6 {
+				t.Errorf("%d files, want 7; %d new, want 1; %d changed, want 0; %d unchanged, want 6", s.Files, s.New, s.Changed, s.Unchanged)
+			}
+			restored(t, r, rec, dir, dir)
+		})
+	}
+}
+
 // TestMovedFromListedToUnlisted moves a file that was captured to a folder that is still to be listed: the walk meets it twice, and it must be
 // there once.
 func TestMovedFromListedToUnlisted(t *testing.T) {

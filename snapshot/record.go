@@ -66,6 +66,27 @@ type Capture struct {
 	Methods                        [MethodsMax]uint64 // of the files that were read this time, by Method
 }
 
+// Count adds an entry to what a record counts of the snapshot's contents.
+func (r *Record) Count(n *Node) {
+	s, c := &r.Stats, &r.Capture
+	switch n.Type {
+	case Dir:
+		s.Folders++
+	case File:
+		s.Files++
+		s.Bytes += n.Size
+		*[...]*uint64{Whole: &c.Whole, Appended: &c.Appended, Torn: &c.Torn, Carried: &c.Carried}[n.State]++
+	default:
+		s.Others++
+	}
+}
+
+// ClearCount takes back all that Count adds. What the backup found changed, and how it read, stays.
+func (r *Record) ClearCount() {
+	s, c := &r.Stats, &r.Capture
+	s.Folders, s.Files, s.Bytes, s.Others, c.Whole, c.Appended, c.Torn, c.Carried = 0, 0, 0, 0, 0, 0, 0, 0
+}
+
 // MethodsMax is one more than the largest Method.
 const MethodsMax = 7
 

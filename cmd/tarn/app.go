@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -17,6 +18,8 @@ type app struct {
 	mu             sync.Mutex // guards the streams and drawn
 	stdout, stderr stream
 	drawn          int // lines of progress that stand on the terminal
+
+	waits *atomic.Pointer[string] // what the program can't go on without just now, if it is known
 
 	repository      string
 	passwordFile    string
@@ -64,7 +67,7 @@ func (s *stream) width() int {
 }
 
 func newApp(stdin, stdout, stderr *os.File) *app {
-	return &app{stdin: stdin, stdout: newStream(stdout), stderr: newStream(stderr), passwordEnv: "TARN_PASSWORD"}
+	return &app{stdin: stdin, stdout: newStream(stdout), stderr: newStream(stderr), waits: new(atomic.Pointer[string]), passwordEnv: "TARN_PASSWORD"}
 }
 
 // outf prints a part of the result.

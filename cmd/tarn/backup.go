@@ -95,6 +95,7 @@ func (b *backupFlags) flags(f *pflag.FlagSet) {
 // backup is the command: what to read, with what to compare, and then the sessions.
 func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 	collectAfter(gcBackup)
+	defer a.waitsFor("what is read or stored")()
 	level, err := pack.ParseLevel(b.compression)
 	if err != nil {
 		return err

@@ -139,7 +139,7 @@ func (a *app) showCaches() error {
 	if err != nil {
 		return err
 	}
-	t := table{head: []string{"Repository", "Size", "Files", "Used", "Folder"}, right: map[int]bool{1: true, 2: true}}
+	t := table{head: []string{"Repository", "Size", "Files", "Used", "Folder"}, right: map[int]bool{1: true, 2: true}, gives: []int{4}}
 	for _, l := range list {
 		if a.json {
 			a.emit(l)

@@ -35,6 +35,8 @@ type checkSummaryLine struct {
 	Appended  int     `json:"files_appended"`
 	Torn      int     `json:"files_torn"`
 	Carried   int     `json:"files_carried"`
+	Clusters  int     `json:"clusters_torn"`
+	TornIn    int     `json:"snapshots_torn"`
 	Errors    int     `json:"errors"`
 	Warnings  int     `json:"warnings"`
 	Seconds   float64 `json:"seconds"`
@@ -183,7 +185,7 @@ func (a *app) finding(f check.Finding) {
 func (a *app) checkDone(sum *check.Summary, o check.Options, took time.Duration) {
 	if a.json {
 		a.emit(checkSummaryLine{"summary", sum.Snapshots, sum.Trees, sum.Blobs, sum.Packs, sum.PacksRead, sum.BytesRead, sum.Objects, sum.Appended,
-			sum.Torn, sum.Carried, sum.Errors, sum.Warnings, took.Seconds()})
+			sum.Torn, sum.Carried, sum.Clusters, sum.TornIn, sum.Errors, sum.Warnings, took.Seconds()})
 		return
 	}
 	a.outf("checked %s, %s in %s, %s; took %s\n", counted(sum.Snapshots, "snapshot"), counted(sum.Blobs, "blob"), counted(sum.Packs, "pack"),
@@ -191,8 +193,8 @@ func (a *app) checkDone(sum *check.Summary, o check.Options, took time.Duration)
 	if o.ReadData {
 		a.outf("read %s, %s\n", counted(sum.PacksRead, "pack"), bytesText(uint64(sum.BytesRead)))
 	}
-	if sum.Torn+sum.Carried > 0 {
-		a.outf("the snapshots say that %s torn and %s carried over\n", counted(sum.Torn, "file"), counted(sum.Carried, "file"))
+	if sum.Torn+sum.Clusters+sum.Carried > 0 {
+		a.outf("%s\n", saidText(sum))
 	}
 	switch {
 	case sum.Errors > 0:
@@ -209,6 +211,24 @@ func (a *app) checkDone(sum *check.Summary, o check.Options, took time.Duration)
 	default:
 		a.outf("%s\n", a.stdout.green("nothing is missing or damaged"))
 	}
+}
+
+// saidText is what the snapshots say of themselves, which is no damage.
+func saidText(sum *check.Summary) string {
+	var torn, texts []string
+	if sum.Torn > 0 {
+		torn = append(torn, counted(sum.Torn, "file"))
+	}
+	if sum.Clusters > 0 {
+		torn = append(torn, counted(sum.Clusters, "database cluster"))
+	}
+	if len(torn) > 0 {
+		texts = append(texts, fmt.Sprintf("%s torn, in %s", strings.Join(torn, " and "), counted(sum.TornIn, "snapshot")))
+	}
+	if sum.Carried > 0 {
+		texts = append(texts, counted(sum.Carried, "file")+" carried over")
+	}
+	return "as the snapshots say: " + strings.Join(texts, "; ")
 }
 
 func errorsText(sum *check.Summary) string {

@@ -13,6 +13,7 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/pack"
+	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/rewrite"
 	"github.com/tarn-backup/tarn/snapshot"
 )
@@ -33,6 +34,7 @@ func (a *app) from(f *fromFlags) *app {
 	b := newApp(a.stdin, a.stdout.file, a.stderr.file)
 	b.repository, b.passwordFile, b.passwordCommand, b.kdfMaxMemory = f.repository, f.file, f.command, a.kdfMaxMemory
 	b.stdout, b.stderr = a.stdout, a.stderr // one buffer each, which is flushed
+	b.waits = a.waits
 	b.json, b.quiet, b.verbose, b.store, b.cache = a.json, a.quiet, a.verbose, a.store, a.cache
 	b.passwordEnv, b.passwordPrefix = "TARN_FROM_PASSWORD", "from-"
 	if f.repository == "" {
@@ -148,20 +150,24 @@ func (a *app) copy(ctx context.Context, f *fromFlags, c criteria, args []string)
 	return nil
 }
 
-// chosen returns the snapshots that a command means: those that are named, or all that match; and names those of all that can't be read, which were
-// told of.
+// chosen returns the snapshots that a command means: those that are named, or all that match; and names those that can't be read, which were told of.
 func (a *app) chosen(ctx context.Context, r *repo.Repo, c criteria, args []string) (list []saved, unreadable []blob.Name, err error) {
 	if len(args) == 0 {
 		return a.loadReadable(ctx, r, c)
 	}
 	for _, selector := range args {
 		s, _, err := a.selectSnapshot(ctx, r, selector, c)
-		if err != nil {
+		switch {
+		case err == nil:
+			list = append(list, s)
+		case s.Name.IsZero() || errors.Is(err, storage.ErrNotExist) || ctx.Err() != nil:
 			return nil, nil, err
+		default:
+			a.warnf("%v", err)
+			unreadable = append(unreadable, s.Name)
 		}
-		list = append(list, s)
 	}
-	return list, nil, nil
+	return list, unreadable, nil
 }
 
 // copyJob copies snapshots one after the other, each in a session of its own.

@@ -145,11 +145,11 @@ func (a *app) forget(ctx context.Context, o *forgetFlags, args []string) error {
 		return err
 	}
 	defer r.Close()
-	var going []blob.Name
+	var going, unreadable []blob.Name
 	if len(args) > 0 {
 		going, err = a.named(ctx, r, args, o.criteria)
 	} else {
-		going, err = a.byPolicy(ctx, r, o, keys, most)
+		going, unreadable, err = a.byPolicy(ctx, r, o, keys, most)
 	}
 	if err != nil {
 		return err
@@ -164,9 +164,11 @@ func (a *app) forget(ctx context.Context, o *forgetFlags, args []string) error {
 	}
 	a.forgot(len(going), o.dryRun, o.prune)
 	if o.prune && !o.dryRun {
-		return a.prune(ctx, r, &o.pruning)
+		if err := a.prune(ctx, r, &o.pruning); err != nil {
+			return err
+		}
 	}
-	return nil
+	return missedSnapshots(unreadable, "stayed")
 }
 
 // named finds the snapshots that arguments name.
@@ -205,12 +207,12 @@ func (a *app) nameText(ctx context.Context, r *opened, name blob.Name) string {
 	return fmt.Sprintf("snapshot %s of %s, %s", name.Short(), timeText(s.Record.Time), a.stdout.name(strings.Join(s.Record.Paths, " ")))
 }
 
-// byPolicy applies the policy, shows what it decides, and returns the snapshots that go.
-func (a *app) byPolicy(ctx context.Context, r *opened, o *forgetFlags, keys []forget.Key, most forget.Cap) (going []blob.Name, err error) {
+// byPolicy applies the policy, shows what it decides, and returns the snapshots that go, and those that can't be read: they stay.
+func (a *app) byPolicy(ctx context.Context, r *opened, o *forgetFlags, keys []forget.Key, most forget.Cap) (going, unreadable []blob.Name, err error) {
 	o.criteria.partial = true // those that were not finished go when a newer one is whole
-	list, err := a.loadSnapshots(ctx, r.Repo, o.criteria)
+	list, unreadable, err := a.loadReadable(ctx, r.Repo, o.criteria)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var all []forget.Snapshot
 	records := map[blob.Name]saved{}
@@ -232,17 +234,17 @@ func (a *app) byPolicy(ctx context.Context, r *opened, o *forgetFlags, keys []fo
 		if removed, of := forget.Removed(decisions); !most.Allows(removed, of) {
 			over = true
 			if o.maxDelete != "" && !o.dryRun {
-				return nil, tooMany(removed, of, g.String())
+				return nil, nil, tooMany(removed, of, g.String())
 			}
 			if o.maxDelete == "" && !o.dryRun && !a.canAsk() {
-				return nil, tooMany(removed, of, g.String())
+				return nil, nil, tooMany(removed, of, g.String())
 			}
 		}
 	}
 	if over && !o.dryRun && !a.confirm(fmt.Sprintf("Remove %s, which is more than half of a group?", counted(len(going), "snapshot"))) {
-		return nil, errors.New("nothing was removed")
+		return nil, nil, errors.New("nothing was removed")
 	}
-	return going, nil
+	return going, unreadable, nil
 }
 
 func tooMany(removed, of int, group string) error {
@@ -304,7 +306,7 @@ func (a *app) showDecisions(i int, g *forget.Group, decisions []forget.Decision,
 	if text := g.String(); text != "" {
 		a.outf("%s\n", s.bold(s.name(text)))
 	}
-	t := table{head: []string{"ID", "Time", "Tags", "State", "Kept as"}}
+	t := table{head: []string{"ID", "Time", "Tags", "State", "Kept as"}, gives: []int{2, 4}}
 	for _, d := range decisions {
 		why := strings.Join(d.Reasons, ", ")
 		if !d.Keep {

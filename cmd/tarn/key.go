@@ -84,7 +84,7 @@ func newKeyList(a *app) *cobra.Command {
 }
 
 func (a *app) printKeys(slots []repo.KeySlot) {
-	t := table{head: []string{"ID", "Created", "User", "Host", "Label", "Hashing"}}
+	t := table{head: []string{"ID", "Created", "User", "Host", "Label", "Hashing"}, gives: []int{2, 3, 4}}
 	for _, k := range slots {
 		memory := uint64(k.Slot.KDF.MemoryKiB) << 10
 		if a.json {

@@ -67,6 +67,28 @@ func (s *served) end(t *testing.T, by os.Signal) {
 	}
 }
 
+// large is the large file of a round in a mount; its metadata is asked for here.
+func (c *client) large(s *served, round int) string {
+	c.t.Helper()
+	at := fmt.Sprintf("%s/snapshots/latest%s/round-%03d/large", s.dir, c.source, round)
+	if _, err := os.Stat(at); err != nil {
+		c.t.Fatal(err)
+	}
+	return at
+}
+
+// sameLarge compares that file with the source.
+func (c *client) sameLarge(at string, round int) {
+	c.t.Helper()
+	want, err := os.ReadFile(fmt.Sprintf("%s/round-%03d/large", c.source, round))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if got, err := os.ReadFile(at); err != nil || !bytes.Equal(got, want) {
+		c.t.Errorf("%s: %d bytes, %v, want %d", at, len(got), err, len(want))
+	}
+}
+
 // TestMountOfLostServer reads from a mount whose server dies: while it comes back a reader waits; if it stays away for longer than it is tried again the
 // reader gets an error, and the next one its file; a server that says nothing can be interrupted, and so can the mount.
 func TestMountOfLostServer(t *testing.T) {
@@ -79,26 +101,8 @@ func TestMountOfLostServer(t *testing.T) {
 		grow(t, rng, c.source, round)
 	}
 	c.must("backup", c.source)
-	file := func(s *served, round int) string { // metadata is asked for here
-		t.Helper()
-		at := fmt.Sprintf("%s/snapshots/latest%s/round-%03d/large", s.dir, c.source, round)
-		if _, err := os.Stat(at); err != nil {
-			t.Fatal(err)
-		}
-		return at
-	}
-	same := func(at string, round int) {
-		t.Helper()
-		want, err := os.ReadFile(fmt.Sprintf("%s/round-%03d/large", c.source, round))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := os.ReadFile(at); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: %d bytes, %v, want %d", at, len(got), err, len(want))
-		}
-	}
 	s := c.mount()
-	at := file(s, 0)
+	at := c.large(s, 0)
 	server.Kill()
 	asked := make(chan struct{}, 1)
 	tell := func(int) {
@@ -114,11 +118,11 @@ func TestMountOfLostServer(t *testing.T) {
 		<-asked
 		server.Restart(t)
 	}()
-	same(at, 0)
+	c.sameLarge(at, 0)
 	<-back
 	proxy.At(nil)
 
-	at = file(s, 1)
+	at = c.large(s, 1)
 	if err := syscall.Kill(server.PID(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -140,13 +144,13 @@ func TestMountOfLostServer(t *testing.T) {
 
 	proxy.At(nil)
 	s = c.mount("--retry-for", "1s")
-	lost, other := file(s, 2), file(s, 3)
+	lost, other := c.large(s, 2), c.large(s, 3)
 	server.Kill()
 	if _, err := os.ReadFile(lost); !errors.Is(err, syscall.EIO) {
 		t.Errorf("a server that stays away: %v, want EIO", err)
 	}
 	server.Restart(t)
-	same(other, 3)
+	c.sameLarge(other, 3)
 	s.end(t, os.Interrupt)
 	if !strings.Contains(s.told.String(), "round-002/large: ") {
 		t.Errorf("what could not be read was not told of: %s", s.told.String())

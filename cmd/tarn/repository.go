@@ -83,6 +83,7 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer a.waitsFor(l.text + " to open")()
 	s, err := a.reach(ctx, l, mustExist)
 	if errors.Is(err, storage.ErrNotExist) && !errors.Is(err, repo.ErrNoRepository) {
 		return nil, fmt.Errorf("%s: %w", l.text, repo.ErrNoRepository)

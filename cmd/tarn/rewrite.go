@@ -153,15 +153,14 @@ type purge struct {
 func (p *purge) record(ctx context.Context, from snapshot.Loader, to snapshot.Saver, s saved) (*snapshot.Record, error) {
 	rec := *s.Record
 	rec.Original, rec.Scan = s.Name, snapshot.Content{}
-	st, c := &rec.Stats, &rec.Capture
-	st.Files, st.Folders, st.Others, st.Bytes, c.Whole, c.Appended, c.Torn, c.Carried = 0, 0, 0, 0, 0, 0, 0, 0
+	rec.ClearCount()
 	t := rewrite.Tree{From: from, Lists: snapshot.Lists{Saver: to, Cutter: p.meta, Max: p.meta.Params().Max},
 		Edit: func(_ context.Context, _ int, path string, n *snapshot.Node) (rewrite.Action, error) {
 			if p.rules.Match("/"+path, n.Type == snapshot.Dir) {
 				p.dropped = append(p.dropped, "/"+path)
 				return rewrite.Drop, nil
 			}
-			countNode(&rec, n)
+			rec.Count(n)
 			return rewrite.Keep, nil
 		}}
 	if err := t.Folder(ctx, "", &rec.Root); err != nil {
@@ -174,30 +173,6 @@ func (p *purge) record(ctx context.Context, from snapshot.Loader, to snapshot.Sa
 		}
 	}
 	return &rec, nil
-}
-
-func countNode(rec *snapshot.Record, n *snapshot.Node) {
-	switch n.Type {
-	case snapshot.Dir:
-		rec.Stats.Folders++
-		return
-	case snapshot.File:
-		rec.Stats.Files++
-		rec.Stats.Bytes += n.Size
-	default:
-		rec.Stats.Others++
-		return
-	}
-	switch n.State {
-	case snapshot.Whole:
-		rec.Capture.Whole++
-	case snapshot.Appended:
-		rec.Capture.Appended++
-	case snapshot.Torn:
-		rec.Capture.Torn++
-	case snapshot.Carried:
-		rec.Capture.Carried++
-	}
 }
 
 // names reports whether the rules name a path, or a folder above it.

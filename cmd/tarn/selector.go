@@ -58,15 +58,15 @@ func (c *criteria) match(r *snapshot.Record) bool {
 	})
 }
 
-// loadSnapshot reads one snapshot.
+// loadSnapshot reads one snapshot. If it can't, there is its name.
 func loadSnapshot(ctx context.Context, r *repo.Repo, name blob.Name) (saved, error) {
 	data, err := r.LoadSnapshot(ctx, name)
 	if err != nil {
-		return saved{}, err
+		return saved{Name: name}, err
 	}
 	rec, err := snapshot.DecodeRecord(data)
 	if err != nil {
-		return saved{}, fmt.Errorf("snapshot %s: %w", name.Short(), err)
+		return saved{Name: name}, fmt.Errorf("snapshot %s: %w", name.Short(), err)
 	}
 	return saved{Name: name, Record: rec}, nil
 }
@@ -132,7 +132,7 @@ func older(s, t saved) int {
 }
 
 // selectSnapshot finds the snapshot that a selector names: the beginning of an ID, "latest" or "latest~2", and returns the path behind the
-// colon, too.
+// colon, too. Of one that can't be read there is the name.
 func (a *app) selectSnapshot(ctx context.Context, r *repo.Repo, selector string, c criteria) (saved, string, error) {
 	id, path, _ := strings.Cut(selector, ":")
 	if rest, ok := strings.CutPrefix(id, "latest"); ok {

@@ -82,7 +82,7 @@ func (a *app) printSessions(list []repo.Session, evicted map[blob.Session]bool) 
 		a.notef("nobody is writing to the repository")
 		return
 	}
-	t := table{head: []string{"ID", "Started", "Host", "User", "PID", "What", "Program"}, right: map[int]bool{4: true}}
+	t := table{head: []string{"ID", "Started", "Host", "User", "PID", "What", "Program"}, right: map[int]bool{4: true}, gives: []int{2, 3, 6}}
 	s := &a.stdout
 	for _, l := range list {
 		what := string(l.Purpose)

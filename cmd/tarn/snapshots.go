@@ -144,7 +144,8 @@ func (a *app) printSnapshots(list []saved, latest int, keys []groupKey) {
 }
 
 func (a *app) printSnapshotTable(list []saved) {
-	t := table{head: []string{"ID", "Time", "Host", "Tags", "Size", "Files", "State", "Paths"}, right: map[int]bool{4: true, 5: true}}
+	t := table{head: []string{"ID", "Time", "Host", "Tags", "Size", "Files", "State", "Paths"}, right: map[int]bool{4: true, 5: true},
+		gives: []int{2, 3, 7}}
 	s := &a.stdout
 	for _, l := range list {
 		r := l.Record

@@ -166,6 +166,36 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestTableOnTerminal has a terminal of 80 columns: text is cut, and what must be whole is not.
+func TestTableOnTerminal(t *testing.T) {
+	host, tags, path := strings.Repeat("h", 20), strings.Repeat("t", 30), "/home/"+strings.Repeat("p", 60)+"/end"
+	tab := table{head: []string{"ID", "Host", "Tags", "Size", "Paths"}, right: map[int]bool{3: true}, gives: []int{1, 2, 4}}
+	tab.add("0123456789abcdef", host, tags, "1,000,000", path)
+	print := func(s stream) (out string) {
+		var b bytes.Buffer
+		s.Writer = bufio.NewWriter(&b)
+		tab.print(&s)
+		s.Flush()
+		return b.String()
+	}
+	if got := print(stream{}); !strings.Contains(got, "  "+host+"  "+tags+"  1,000,000  "+path) {
+		t.Errorf("piped: %s", got)
+	}
+	row := strings.Split(print(stream{terminal: true}), "\n")[1]
+	if len(row) != 80 || !strings.HasPrefix(row, "0123456789abcdef  hh") || !strings.Contains(row, "  1,000,000  /home") || !strings.HasSuffix(row, "/end") {
+		t.Errorf("%d columns: %s", len(row), row)
+	}
+	tab.gives = nil
+	if got := print(stream{terminal: true}); !strings.Contains(got, path) {
+		t.Errorf("what must be whole is cut: %s", got)
+	}
+	tab.gives = []int{1, 2, 4}
+	tab.rows[0][0] = strings.Repeat("0", 70) // the rest can't make room for it
+	if got := print(stream{terminal: true}); !strings.Contains(got, path) {
+		t.Errorf("cut to no purpose: %s", got)
+	}
+}
+
 func TestExitCodesAndHints(t *testing.T) {
 	for _, c := range []struct {
 		err  error

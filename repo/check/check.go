@@ -105,6 +105,8 @@ type Summary struct {
 	Appended  int // files that are stored up to where they ended at first; like the next two in distinct folders
 	Torn      int // files that changed while they were saved
 	Carried   int // files that could not be saved, and stand as an older snapshot had them
+	Clusters  int // distinct database clusters that were saved file by file while their servers ran
+	TornIn    int // snapshots that have torn files or clusters, as their records say
 	Errors    int
 	Warnings  int
 }

@@ -28,7 +28,7 @@ func TestGood(t *testing.T) {
 		if len(found) > 0 {
 			t.Errorf("%+v: %v", o, found)
 		}
-		want := check.Summary{Snapshots: 2, Trees: sum.Trees, Blobs: sum.Blobs, Packs: 2, Objects: 10, Torn: 2}
+		want := check.Summary{Snapshots: 2, Trees: sum.Trees, Blobs: sum.Blobs, Packs: 2, Objects: 10, Torn: 2, Clusters: 1, TornIn: 2}
 		if o.ReadData {
 			want.PacksRead, want.BytesRead = 2, 128<<10
 		}

@@ -173,7 +173,7 @@ func (b *backup) dir(name string, entries ...*snapshot.Node) *snapshot.Node {
 }
 
 // commit stores a snapshot of root.
-func (b *backup) commit(root *snapshot.Node, minute int) blob.Name {
+func (b *backup) commit(root *snapshot.Node, minute int, change ...func(*snapshot.Record)) blob.Name {
 	b.t.Helper()
 	ctx := context.Background()
 	b.must(b.scan.Enter(ctx, &snapshot.Seen{Name: "docs", Inode: 5}))
@@ -182,6 +182,9 @@ func (b *backup) commit(root *snapshot.Node, minute int) blob.Name {
 	scan, err := b.scan.Finish(ctx)
 	b.must(err)
 	rec := snapshot.Record{Time: time.Unix(1e9+60*int64(minute), 0), Host: "host", Paths: []string{"/"}, Session: b.w.Session(), Root: *root, Scan: scan}
+	for _, c := range change {
+		c(&rec)
+	}
 	name, err := b.w.Commit(ctx, rec.Encode())
 	b.must(err)
 	return name
@@ -250,7 +253,10 @@ func fill(t testing.TB, r *repo.Repo, s *memory.Store, snapshots int) (names []b
 		torn.State = snapshot.Torn
 		root := b.dir("", b.file("a", "a"), b.dir("docs", report, torn), b.dir("empty"), b.file("long", long...),
 			&snapshot.Node{Name: "to", Type: snapshot.Symlink, Target: "docs/report"}, b.dir("wide", wide...), b.file("zeros", zeros...))
-		names = append(names, b.commit(root, i))
+		names = append(names, b.commit(root, i, func(rec *snapshot.Record) {
+			rec.Capture.Torn = uint64(1 - i%2)
+			rec.Problems = []snapshot.Problem{{Kind: snapshot.ProblemCluster, Path: "/db"}}
+		}))
 	}
 	keys := r.SealKeys()
 	hashed(t, s, "trash/", sealed(keys, seal.Trash, bytes.Repeat([]byte{7}, 64)))

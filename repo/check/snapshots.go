@@ -22,6 +22,7 @@ type backup struct {
 	session blob.Session
 	root    snapshot.Node
 	scan    snapshot.Content // of the newest of its series only
+	torn    bool
 }
 
 func (b *backup) object() string { return snapshotsDir + b.name.String() }
@@ -33,14 +34,14 @@ func (c *checker) snapshots(ctx context.Context) ([]*backup, error) {
 		names = c.options.Snapshots
 	}
 	var list []*backup
-	newest := map[string]*backup{}
+	newest, clusters := map[string]*backup{}, map[string]bool{}
 	for _, name := range names {
 		b := &backup{name: name}
 		if !slices.Contains(c.listed.snapshots, name) {
 			c.found(Finding{Severity: Error, Object: b.object(), Problem: "there is no such snapshot"})
 			continue
 		}
-		err := c.readRecord(ctx, b)
+		err := c.readRecord(ctx, b, clusters)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -53,6 +54,9 @@ func (c *checker) snapshots(ctx context.Context) ([]*backup, error) {
 			continue
 		}
 		list = append(list, b)
+		if b.torn {
+			c.summary.TornIn++
+		}
 		if old := newest[b.series]; old == nil || b.time.After(old.time) {
 			newest[b.series] = b
 		}
@@ -62,11 +66,12 @@ func (c *checker) snapshots(ctx context.Context) ([]*backup, error) {
 			b.scan = snapshot.Content{}
 		}
 	}
-	c.summary.Snapshots = len(list)
+	c.summary.Snapshots, c.summary.Clusters = len(list), len(clusters)
 	return list, nil
 }
 
-func (c *checker) readRecord(ctx context.Context, b *backup) error {
+// readRecord reads a snapshot's record, and adds its torn clusters to those of others.
+func (c *checker) readRecord(ctx context.Context, b *backup, clusters map[string]bool) error {
 	body, _, err := c.object(ctx, b.object())
 	if err != nil {
 		return err
@@ -77,6 +82,13 @@ func (c *checker) readRecord(ctx context.Context, b *backup) error {
 	}
 	b.time, b.session, b.root, b.scan = rec.Time, rec.Session, rec.Root, rec.Scan
 	b.series = rec.Host + "\x00" + strings.Join(rec.Paths, "\x00")
+	b.torn = rec.Capture.Torn > 0
+	for _, p := range rec.Problems {
+		if p.Kind == snapshot.ProblemCluster || p.Kind == snapshot.ProblemClusterOK { // torn also where that does not matter, as files are
+			b.torn = true
+			clusters[rec.Host+"\x00"+p.Path] = true
+		}
+	}
 	return nil
 }
 

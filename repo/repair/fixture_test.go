@@ -46,7 +46,7 @@ func open(t testing.TB, s storage.Storage) *repo.Repo {
 
 func session() repo.Session { return repo.NewSession(repo.PurposeRepair, "host", "user", "test") }
 
-// files are the contents of a snapshot by path; a path's folders come with it. A content is cut at each "|".
+// files are the contents of a snapshot by path; a path's folders come with it. A content is cut at each "|". What ends in .torn is marked so.
 type files map[string]string
 
 // save stores a snapshot. Each file has segments of its own, so that one can be damaged alone.
@@ -66,7 +66,7 @@ func save(t testing.TB, r *repo.Repo, o repo.WriterOptions, minute int, f files)
 	rec := snapshot.Record{Time: time.Unix(1e9+60*int64(minute), 0), Host: "host", Paths: []string{"/"}, Session: w.Session(), Root: *root}
 	rec.Scan, err = scan.Finish(ctx)
 	b.must(err)
-	rec.Stats.Files, rec.Capture.Whole = uint64(len(f)), uint64(len(f))
+	rec.Stats, rec.Capture = b.rec.Stats, b.rec.Capture
 	name, err := w.Commit(ctx, rec.Encode())
 	b.must(err)
 	return name
@@ -77,6 +77,7 @@ type builder struct {
 	lane  *repo.Lane
 	lists snapshot.Lists
 	files files
+	rec   snapshot.Record // counts them
 }
 
 func (b *builder) must(err error) {
@@ -107,6 +108,7 @@ func (b *builder) dir(prefix string) *snapshot.Node {
 	tree := b.lists.NewTreeBuilder()
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
 		b.must(tree.Add(ctx, nodes[name]))
+		b.rec.Count(nodes[name])
 	}
 	b.must(b.lane.Flush(ctx))
 	n := &snapshot.Node{Type: snapshot.Dir, Mode: 0o755}
@@ -131,10 +133,28 @@ func (b *builder) file(name, content string) *snapshot.Node {
 		b.must(c.Add(ctx, snapshot.Element{ID: id, Length: uint64(len(chunk))}))
 		n.Size += uint64(len(chunk))
 	}
+	if strings.HasSuffix(name, ".torn") {
+		n.State = snapshot.Torn
+	}
 	var err error
 	n.Content, err = c.Finish(ctx)
 	b.must(err)
 	return n
+}
+
+// recount counts what a snapshot has.
+func recount(t testing.TB, l snapshot.Loader, rec *snapshot.Record) {
+	t.Helper()
+	rec.ClearCount()
+	err := snapshot.Walk(context.Background(), l, rec.Root, func(path string, n *snapshot.Node, err error) error {
+		if err == nil && path != "" {
+			rec.Count(n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // contents reads all that can be read of all snapshots: "snapshot/path" and the bytes.

@@ -19,7 +19,7 @@ type mender struct {
 	has   func(blob.ID) bool
 	lists snapshot.Lists
 	all   []*saved
-	whole map[blob.ID]bool // folders that were found to have lost nothing
+	whole map[blob.ID]bool // folders that were found to have lost nothing, and are passed over; nil if all is to be counted
 
 	near    []*saved // snapshots to take lost entries from, the nearest first
 	changes []Change
@@ -33,16 +33,17 @@ type mender struct {
 const donorsMax = 16
 
 func newMender(r *repo.Repo, from snapshot.Loader, has func(blob.ID) bool, to snapshot.Saver, all []*saved) *mender {
-	return &mender{from: from, has: has, all: all, whole: map[blob.ID]bool{},
+	return &mender{from: from, has: has, all: all,
 		lists: snapshot.Lists{Saver: to, Cutter: r.MetaChunker(), Max: r.MetaChunker().Params().Max}}
 }
 
-// mend returns the record of what can be had of a snapshot; changes says what is not as it was. The new record has no scan record, so that
+// mend returns the record of what can be had of a snapshot, which counts that if whole is nil; changes says what is not as it was. The new record has no scan record, so that
 // the next backup reads all files and finds again what was lost, where it is still there.
 func (m *mender) mend(ctx context.Context, s *saved) (*snapshot.Record, error) {
 	rec := *s.rec
 	rec.Original, rec.Scan, rec.Problems = s.name, snapshot.Content{}, slices.Clone(s.rec.Problems)
 	m.changes, m.more, m.rec, m.taken, m.reasons = nil, 0, &rec, nil, nil
+	rec.ClearCount()
 	m.near = m.neighbours(s)
 	m.attributes("", &rec.Root)
 	t := rewrite.Tree{From: m.from, Lists: m.lists, Edit: m.edit, Lost: m.lost, Left: m.left}
@@ -76,8 +77,16 @@ func (m *mender) change(path string, kind snapshot.ProblemKind, format string, a
 	m.rec.Problems = append(m.rec.Problems, snapshot.Problem{Kind: kind, Path: "/" + path, Reason: c.Reason})
 }
 
-// edit decides about one entry.
+// edit decides about one entry, and counts what stays.
 func (m *mender) edit(ctx context.Context, _ int, path string, n *snapshot.Node) (rewrite.Action, error) {
+	action, err := m.decide(ctx, path, n)
+	if err == nil && action == rewrite.Keep {
+		m.rec.Count(n)
+	}
+	return action, err
+}
+
+func (m *mender) decide(ctx context.Context, path string, n *snapshot.Node) (rewrite.Action, error) {
 	if n.Type == snapshot.Dir && len(n.Content.Elements) == 1 && m.whole[n.Content.Elements[0].ID] && !m.fromOther(path, n) && !m.hasRefs(n) {
 		return rewrite.Done, nil
 	}
@@ -106,7 +115,6 @@ func (m *mender) fromOther(path string, n *snapshot.Node) bool {
 		if path == prefix || strings.HasSuffix(prefix, "/") && strings.HasPrefix(path+"/", prefix) {
 			if n.Type == snapshot.File {
 				n.State = n.State.AsCarried()
-				m.count(n)
 				m.change(path, snapshot.ProblemCarry, "%s", m.reasons[i])
 			}
 			return true
@@ -177,7 +185,6 @@ func (m *mender) leafs(ctx context.Context, c snapshot.Content, left *[]snapshot
 // replace puts something in the place of a file that lost bytes: another snapshot's version, or its own with zeros, or nothing.
 func (m *mender) replace(ctx context.Context, path string, n *snapshot.Node, lost uint64) (rewrite.Action, error) {
 	was := n.Size
-	uncount(m.rec, n)
 	other, from, err := m.donor(ctx, path, snapshot.File)
 	if err != nil {
 		return rewrite.Drop, err
@@ -190,34 +197,12 @@ func (m *mender) replace(ctx context.Context, path string, n *snapshot.Node, los
 		m.change(path, snapshot.ProblemCarry, "%d of its %d bytes are lost: it stands as snapshot %s has it", lost, was, from.Short())
 	case lost == was:
 		m.change(path, snapshot.Unreadable, "its content is lost")
-		m.rec.Stats.Files--
-		m.rec.Stats.Bytes -= min(was, m.rec.Stats.Bytes)
 		return rewrite.Drop, nil
 	default:
 		n.State = snapshot.Torn
 		m.change(path, snapshot.ProblemTorn, "%d of its %d bytes are lost and read as zeros", lost, was)
 	}
-	m.rec.Stats.Bytes += n.Size - was // wraps as it should
-	m.count(n)
 	return rewrite.Keep, nil
-}
-
-// count adds a file that is not whole to the counters of states.
-func (m *mender) count(n *snapshot.Node) {
-	if n.State == snapshot.Torn {
-		m.rec.Capture.Torn++
-	} else {
-		m.rec.Capture.Carried++
-	}
-}
-
-// uncount takes a file out of the counters of states.
-func uncount(rec *snapshot.Record, n *snapshot.Node) {
-	c := map[snapshot.State]*uint64{snapshot.Whole: &rec.Capture.Whole, snapshot.Appended: &rec.Capture.Appended,
-		snapshot.Torn: &rec.Capture.Torn, snapshot.Carried: &rec.Capture.Carried}[n.State]
-	if c != nil && *c > 0 {
-		*c--
-	}
 }
 
 // donor finds an entry of a type in the neighbouring snapshots that has lost nothing itself.
@@ -298,7 +283,7 @@ func firstLine(err error) error {
 
 // left notes folders that came out as they went in: they need not be gone through again in another snapshot.
 func (m *mender) left(_ string, was, is *snapshot.Node) {
-	if a, b := was.Content.Elements, is.Content.Elements; len(a) == 1 && len(b) == 1 && a[0] == b[0] && was.Content.Depth == is.Content.Depth {
+	if a, b := was.Content.Elements, is.Content.Elements; m.whole != nil && len(a) == 1 && len(b) == 1 && a[0] == b[0] && was.Content.Depth == is.Content.Depth {
 		m.whole[a[0].ID] = true
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,15 +130,7 @@ func TestLostFolder(t *testing.T) {
 	r := create(t, s)
 	save(t, r, repo.WriterOptions{}, 1, files{"d/x": "old x", "d/e/y": "old y", "top": "1"})
 	second := save(t, r, repo.WriterOptions{}, 2, files{"d/x": "new x", "d/e/y": "new y", "top": "2"})
-	data, err := r.LoadSnapshot(t.Context(), second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := snapshot.DecodeRecord(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := snapshot.Lookup(t.Context(), r, rec.Root, "d")
+	d, err := snapshot.Lookup(t.Context(), r, record(t, r, second).Root, "d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,27 +139,76 @@ func TestLostFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = open(t, s)
-	list, err := r.SnapshotNames(t.Context())
-	if err != nil || len(list) != 3 {
+	if list, err := r.SnapshotNames(t.Context()); err != nil || len(list) != 3 {
 		t.Fatal(list, err)
 	}
-	want := digest(files{"d/x": "old x", "d/e/y": "old y", "top": "2"})
-	found := false
-	for _, n := range list {
-		data, _ := r.LoadSnapshot(t.Context(), n)
-		if rec, err := snapshot.DecodeRecord(data); err == nil && rec.Original == second {
-			found = true
-			if got := digest(of(contents(r), n)); got != want {
-				t.Errorf("got %s, want %s", got, want)
-			}
-			if y, err := snapshot.Lookup(t.Context(), r, rec.Root, "d/e/y"); err != nil || y.State != snapshot.Carried || rec.Capture.Carried != 2 {
-				t.Errorf("%+v, %v", y, err)
-			}
+	mended := successor(t, r, second)
+	if got, want := digest(of(contents(r), mended)), digest(files{"d/x": "old x", "d/e/y": "old y", "top": "2"}); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	rec := record(t, r, mended)
+	if y, err := snapshot.Lookup(t.Context(), r, rec.Root, "d/e/y"); err != nil || y.State != snapshot.Carried || rec.Capture.Carried != 2 {
+		t.Errorf("%+v, %v", y, err)
+	}
+}
+
+// TestTornStaysTorn damages a snapshot that has torn files: what takes their place is no better if it is torn in the snapshot that it is of, and the new
+// record counts what there is now.
+func TestTornStaysTorn(t *testing.T) {
+	s := memory.New()
+	r := create(t, s)
+	save(t, r, repo.WriterOptions{}, 1, files{"d/x.torn": "old x", "d/y": "old y", "d/z": "old z", "lost.torn": "old", "kept.torn": "1", "top": "1"})
+	second := save(t, r, repo.WriterOptions{}, 2, files{"d/x.torn": "new x", "d/y": "new", "lost.torn": "newer", "kept.torn": "2", "top": "2", "same/d/a": "a", "e/d/a": "a"})
+	d, err := snapshot.Lookup(t.Context(), r, record(t, r, second).Root, "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hurt(t, s, r, d.Content.Elements[0].ID)
+	hurt(t, s, r, r.ID(blob.Data, []byte("newer")))
+	if err := mendAll(t.Context(), open(t, s), repair.PacksOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r = open(t, s)
+	rec := record(t, r, successor(t, r, second))
+	for path, want := range map[string]snapshot.State{"d/x.torn": snapshot.Torn, "d/y": snapshot.Carried, "d/z": snapshot.Carried, "lost.torn": snapshot.Torn,
+		"kept.torn": snapshot.Torn, "top": snapshot.Whole} {
+		if n, err := snapshot.Lookup(t.Context(), r, rec.Root, path); err != nil || n.State != want {
+			t.Errorf("%s is %v, want %v; %v", path, n.State, want, err)
 		}
 	}
-	if !found {
-		t.Error("no new snapshot")
+	there := *rec
+	recount(t, r, &there)
+	if rec.Stats != there.Stats || rec.Capture != there.Capture || rec.Capture.Torn != 3 || rec.Capture.Carried != 2 || rec.Stats.Files != 8 {
+		t.Errorf("counted %+v and %+v; there are %+v and %+v", rec.Stats, rec.Capture, there.Stats, there.Capture)
 	}
+}
+
+// record is that of a snapshot.
+func record(t testing.TB, r *repo.Repo, name blob.Name) *snapshot.Record {
+	t.Helper()
+	data, err := r.LoadSnapshot(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := snapshot.DecodeRecord(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+// successor is the snapshot that stands in the place of a damaged one.
+func successor(t testing.TB, r *repo.Repo, of blob.Name) blob.Name {
+	t.Helper()
+	names, err := r.SnapshotNames(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(names, func(n blob.Name) bool { return record(t, r, n).Original == of })
+	if i < 0 {
+		t.Fatal("no new snapshot")
+	}
+	return names[i]
 }
 
 // TestHeal saves the same files again with the bad blobs taken for absent: the repository is whole after that.

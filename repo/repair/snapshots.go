@@ -73,6 +73,7 @@ func PlanSnapshots(ctx context.Context, r *repo.Repo, only []blob.Name) (*Snapsh
 		return ok
 	}
 	m := newMender(r, r, has, dry{r}, p.all)
+	m.whole = map[blob.ID]bool{} // snapshots have most of their folders in common
 	for _, s := range p.all {
 		if len(only) > 0 && !slices.Contains(only, s.name) {
 			continue

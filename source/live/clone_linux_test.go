@@ -12,53 +12,53 @@ import (
 	"github.com/tarn-backup/tarn/source/live"
 )
 
+// readDuring captures a file that is overwritten while it is read.
+func readDuring(t *testing.T, c *live.Capturer, dir, name string) ([]byte, live.Result) {
+	t.Helper()
+	file := writing(t, filepath.Join(dir, name))
+	f, err := c.Open(t.Context(), openDir(t, dir), name, live.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	finish := func(scribbleAt int64) ([]byte, live.Result) {
+		scribble(t, file, scribbleAt)
+		data, err := readAll(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := f.Finish(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data, r
+	}
+	data, r := finish(8000)
+	if r.Again {
+		if err := f.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		data, r = finish(16000)
+	}
+	return data, r
+}
+
+func wantClone(t *testing.T, data []byte, r live.Result, want []byte) {
+	t.Helper()
+	if r.State != snapshot.Whole || r.Method != snapshot.MethodReflink || string(data) != string(want) {
+		t.Errorf("%d bytes of %d, %+v", len(data), len(want), r)
+	}
+}
+
 // TestClones makes clones where they are difficult.
 func TestClones(t *testing.T) {
 	for _, disk := range []string{"xfs", "btrfs"} {
 		t.Run(disk, func(t *testing.T) {
 			dir := mount(t, disk)
 			c := newCapturer(t, live.Options{Now: inAnHour})
-			// readDuring captures a file that is overwritten while it is read.
-			readDuring := func(t *testing.T, sub, name string) ([]byte, live.Result) {
-				t.Helper()
-				file := writing(t, filepath.Join(sub, name))
-				f, err := c.Open(t.Context(), openDir(t, sub), name, live.Second)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer f.Close()
-				scribble(t, file, 8000)
-				data, err := readAll(f)
-				if err != nil {
-					t.Fatal(err)
-				}
-				r, err := f.Finish(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r.Again {
-					if err := f.Restart(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-					scribble(t, file, 16000)
-					if data, err = readAll(f); err != nil {
-						t.Fatal(err)
-					}
-					if r, err = f.Finish(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-				}
-				return data, r
-			}
-			wantClone := func(t *testing.T, data []byte, r live.Result, want []byte) {
-				t.Helper()
-				if r.State != snapshot.Whole || r.Method != snapshot.MethodReflink || string(data) != string(want) {
-					t.Errorf("%d bytes of %d, %+v", len(data), len(want), r)
-				}
-			}
 			t.Run("plain", func(t *testing.T) {
 				fresh(t, dir, "plain")
-				data, r := readDuring(t, dir, "plain")
+				data, r := readDuring(t, c, dir, "plain")
 				wantClone(t, data, r, generation(1))
 			})
 			t.Run("folder that can't be written", func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestClones(t *testing.T) {
 				}
 				fresh(t, sub, "file")
 				setFlag(t, sub, unix.STATX_ATTR_IMMUTABLE)
-				data, r := readDuring(t, sub, "file")
+				data, r := readDuring(t, c, sub, "file")
 				wantClone(t, data, r, generation(1))
 				setFlag(t, sub, 0)
 			})
@@ -83,7 +83,7 @@ func TestClones(t *testing.T) {
 				}
 				setFlag(t, path, noCow)
 				fresh(t, dir, "nocow")
-				data, r := readDuring(t, dir, "nocow")
+				data, r := readDuring(t, c, dir, "nocow")
 				wantClone(t, data, r, generation(1))
 			})
 			t.Run("fragments", func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestClones(t *testing.T) {
 				if err != nil || r.Method != snapshot.MethodStable || string(data) != string(want) {
 					t.Errorf("at rest: %d bytes, %+v, %v", len(data), r, err)
 				}
-				data, r = readDuring(t, dir, "fragments")
+				data, r = readDuring(t, c, dir, "fragments")
 				copy(want[8000:], "scribble")
 				wantClone(t, data, r, want)
 			})
