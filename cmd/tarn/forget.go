@@ -173,6 +173,7 @@ func (a *app) forget(ctx context.Context, o *forgetFlags, args []string) error {
 
 // named finds the snapshots that arguments name.
 func (a *app) named(ctx context.Context, r *opened, args []string, c criteria) (names []blob.Name, err error) {
+	c.surely = true
 	for _, selector := range args {
 		id, path, _ := strings.Cut(selector, ":")
 		if path != "" {

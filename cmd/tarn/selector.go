@@ -28,6 +28,7 @@ type saved struct {
 type criteria struct {
 	hosts, tags, paths []string
 	partial            bool
+	surely             bool // "latest" means nothing while a record can't be read: it may be the latest
 }
 
 func (c *criteria) flags(f *pflag.FlagSet) {
@@ -140,9 +141,13 @@ func (a *app) selectSnapshot(ctx context.Context, r *repo.Repo, selector string,
 		if err != nil {
 			return saved{}, "", fmt.Errorf("snapshot %q: %w", id, err)
 		}
-		list, err := a.loadSnapshots(ctx, r, c)
+		list, unreadable, err := a.loadReadable(ctx, r, c)
 		if err != nil {
 			return saved{}, "", err
+		}
+		if c.surely && len(unreadable) > 0 {
+			return saved{}, "", withHint(fmt.Errorf("snapshot %q: nobody knows which one that is, since %s can't be read", id, counted(len(unreadable), "snapshot")),
+				"\"tarn snapshots\" lists the others; name the one that is meant by its ID")
 		}
 		list = slices.DeleteFunc(list, func(s saved) bool { return s.Unconfirmed })
 		if back >= len(list) {
