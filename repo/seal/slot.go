@@ -96,6 +96,9 @@ func (k *Keys) NewSlot(s Slot, password []byte) (Slot, error) {
 		plain = tlv.AppendBytes(plain, 5, append(binary.LittleEndian.AppendUint32(nil, e.number), e.master[:]...))
 	}
 	s.wrapped = newGCM(key[:]).Seal(nil, make([]byte, 12), plain, slotAAD(k.repo))
+	if n := len(s.Encode()); n > SlotSizeMax { // nobody would read it, and it may be about to take the place of the last one that opens
+		return s, fmt.Errorf("key slot: %d bytes with its label, the limit is %d", n, SlotSizeMax)
+	}
 	return s, nil
 }
 
