@@ -38,8 +38,8 @@ func readSlots(ctx context.Context, s storage.Storage) (slots []KeySlot, bad err
 		if err != nil {
 			continue
 		}
-		if len(slots) == seal.SlotsMax {
-			return nil, nil, fmt.Errorf("more than %d key slots: somebody else wrote to the repository", seal.SlotsMax)
+		if len(slots) == seal.SlotsReadMax {
+			return nil, nil, fmt.Errorf("more than %d key slots: somebody else wrote to the repository", seal.SlotsReadMax)
 		}
 		data, err := storage.ReadAll(ctx, s, path, seal.SlotSizeMax)
 		if errors.Is(err, storage.ErrNotExist) {

@@ -56,8 +56,12 @@ type Slot struct {
 // SlotSizeMax is the largest stored slot in bytes.
 const SlotSizeMax = 4096
 
-// SlotsMax is the most slots that a repository may have.
-const SlotsMax = 16
+// SlotsMax is the most slots that a repository is given. A reader takes up to SlotsReadMax: a changed password's slot stands beside the old one
+// until that is removed, or for good if its client died in between, and two clients may add one at the same time.
+const (
+	SlotsMax     = 16
+	SlotsReadMax = 32
+)
 
 // ErrPassword says that a password does not open a slot.
 var ErrPassword = errors.New("wrong password")
