@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/tarn-backup/tarn/blob"
@@ -38,8 +39,8 @@ func readSlots(ctx context.Context, s storage.Storage) (slots []KeySlot, bad err
 		if err != nil {
 			continue
 		}
-		if len(slots) == seal.SlotsMax {
-			return nil, nil, fmt.Errorf("more than %d key slots: somebody else wrote to the repository", seal.SlotsMax)
+		if len(slots) == seal.SlotsReadMax {
+			return nil, nil, fmt.Errorf("more than %d key slots: somebody else wrote to the repository", seal.SlotsReadMax)
 		}
 		data, err := storage.ReadAll(ctx, s, path, seal.SlotSizeMax)
 		if errors.Is(err, storage.ErrNotExist) {
@@ -114,9 +115,21 @@ func (r *Repo) AddKey(ctx context.Context, s seal.Slot, password []byte) (blob.N
 	if err != nil {
 		return blob.Name{}, err
 	}
-	name, err := r.putObject(ctx, keyName, slot.Encode())
+	return r.putSlot(ctx, slot)
+}
+
+// putSlot stores a slot, unless the one that opened the repository was replaced since, minutes ago maybe, while somebody was asked for a password:
+// then our keys may lack the newest.
+func (r *Repo) putSlot(ctx context.Context, s seal.Slot) (blob.Name, error) {
+	if err := r.KeyStands(ctx); err != nil {
+		return blob.Name{}, err
+	}
+	name, err := r.putObject(ctx, keyName, s.Encode())
 	if err != nil {
 		return blob.Name{}, fmt.Errorf("store the key: %w", err)
+	}
+	if err := r.KeyStands(ctx); err != nil { // just now: who rotated did not see the new slot
+		return blob.Name{}, errors.Join(err, r.storage.Remove(ctx, keyName(name)))
 	}
 	return name, nil
 }
@@ -145,18 +158,22 @@ func (r *Repo) ChangePassword(ctx context.Context, s seal.Slot, password []byte)
 	if err != nil {
 		return blob.Name{}, err
 	}
-	name, err := r.putObject(ctx, keyName, slot.Encode())
+	name, err := r.putSlot(ctx, slot)
 	if err != nil {
-		return blob.Name{}, fmt.Errorf("store the key: %w", err)
+		return blob.Name{}, err
 	}
 	old := r.slot
 	r.slot = name
-	return name, r.storage.Remove(ctx, keyName(old))
+	if err := r.storage.Remove(ctx, keyName(old)); err != nil {
+		return name, err
+	}
+	return name, r.KeyStands(ctx)
 }
 
 // RotateKey gives the repository another master key, for all that is sealed from now on, in a new slot that takes the place of all others: their
 // passwords open nothing any more, and are to be added again. The new slot is durable before the old ones go; a session that runs meanwhile
-// ends with the old key. What was sealed before stays as it is.
+// ends with the old key. What was sealed before stays as it is. Of two that rotate at the same time one gives up at least: each would remove the other's
+// master key, and what was sealed with it would be lost.
 func (r *Repo) RotateKey(ctx context.Context, s seal.Slot, password []byte) (name blob.Name, err error) {
 	var old []blob.Name // damaged ones, too
 	if err := r.list(ctx, keysDir, func(n blob.Name, size int64) { old = append(old, n) }); err != nil {
@@ -170,15 +187,28 @@ func (r *Repo) RotateKey(ctx context.Context, s seal.Slot, password []byte) (nam
 	if err != nil {
 		return name, err
 	}
-	if name, err = r.putObject(ctx, keyName, slot.Encode()); err != nil {
-		return name, fmt.Errorf("store the key: %w", err)
+	if name, err = r.putSlot(ctx, slot); err != nil {
+		return name, err
+	}
+	others := 0
+	err = r.list(ctx, keysDir, func(n blob.Name, size int64) {
+		if n != name && !slices.Contains(old, n) {
+			others++
+		}
+	})
+	if err == nil && others > 0 {
+		err = ErrKeyGone
+	}
+	if err != nil {
+		return blob.Name{}, errors.Join(err, r.storage.Remove(ctx, keyName(name)))
 	}
 	for _, n := range old {
 		if err := r.storage.Remove(ctx, keyName(n)); err != nil {
 			return name, fmt.Errorf("remove key %s: %w", n.Short(), err)
 		}
 	}
-	return name, nil
+	r.slot = name
+	return name, r.KeyStands(ctx)
 }
 
 // ErrKeyGone says that the slot which opened the repository was replaced since: there may be objects that its keys can't open.

@@ -161,10 +161,10 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(newInit(a), newBackup(a), newSnapshots(a), newLs(a), newRestore(a), newMount(a), newUmount(a), newForget(a), newPrune(a), newCheck(a),
 		newRepair(a), newParity(a), newCopy(a), newTag(a), newRewrite(a), newStats(a), newCat(a), newCache(a), newKey(a), newSession(a), newSource(a),
 		newBench(a), newVersion(a))
-	groups(root)
 	if err := complete(root); err != nil {
 		panic(err) // two commands want to complete one flag
 	}
+	groups(root) // completion, too
 	return root
 }
 

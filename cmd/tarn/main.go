@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 )
 
 // Garbage is collected when the heap, ballast included, has grown by a percentage since the last time. The ballast is never touched, so it takes no
@@ -39,5 +41,9 @@ func run(args []string) int {
 	root.SetArgs(args)
 	ctx, stop := withInterrupt(a)
 	defer stop()
-	return a.finish(ctx, root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if usage := (usageError{}); errors.As(err, &usage) {
+		a.json = a.json || slices.Contains(args, "--json") // what comes behind a flag that makes no sense was not read
+	}
+	return a.finish(ctx, err)
 }

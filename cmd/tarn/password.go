@@ -9,12 +9,17 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"time"
 
+	"github.com/tarn-backup/tarn/repo"
 	"golang.org/x/term"
 )
 
 // passwordSize bounds what is read as a password, in bytes.
 const passwordSize = 64 << 10
+
+// commandDelay is how long a password command's children, an agent say, may keep its output open when it has ended.
+const commandDelay = time.Second
 
 // secret says where a password may come from beside the prompt.
 type secret struct {
@@ -33,6 +38,12 @@ func (a *app) password(ctx context.Context) ([]byte, error) {
 	p, from, err := a.readSecret(ctx, s)
 	if err != nil || from != "" {
 		a.passwordFrom = from
+		if err == nil && len(p) == 0 {
+			err = fmt.Errorf("%w: it is empty", repo.ErrPassword)
+		}
+		if bytes.IndexByte(p, '\n') >= 0 {
+			a.passwordFrom += "; it has more than one line, and all of them count"
+		}
 		return p, err
 	}
 	text := "password: "
@@ -72,7 +83,7 @@ func (a *app) readSecret(ctx context.Context, s secret) (p []byte, from string, 
 	case s.file != "" && s.command != "":
 		return nil, "", errors.New("the password can come from a file or from a command, not from both")
 	case s.file != "":
-		p, err = readPasswordFile(s.file)
+		p, err = untilDone(ctx, func() ([]byte, error) { return readPasswordFile(s.file) }) // it may be a named pipe
 		return p, "the file " + s.file, err
 	case s.command != "":
 		p, err = runPasswordCommand(ctx, s.command)
@@ -106,8 +117,12 @@ func runPasswordCommand(ctx context.Context, command string) ([]byte, error) {
 		cmd = exec.CommandContext(ctx, "cmd", "/c", command)
 	}
 	cmd.Stderr = os.Stderr
+	cmd.WaitDelay = commandDelay
 	out, err := cmd.Output()
-	if err != nil {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return nil, fmt.Errorf("password command: %w", err)
 	}
 	return readLine(bytes.NewReader(out))
@@ -142,23 +157,33 @@ func (a *app) prompt(ctx context.Context, text string, s secret) ([]byte, error)
 		return nil, fmt.Errorf("ask for the password: %w", err)
 	}
 	fmt.Fprint(message, text)
+	defer fmt.Fprintln(message)
+	p, err := untilDone(ctx, func() ([]byte, error) { return term.ReadPassword(int(tty.Fd())) })
+	if ctx.Err() != nil {
+		return nil, errors.Join(context.Cause(ctx), term.Restore(int(tty.Fd()), state))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask for the password: %w", err)
+	}
+	return p, nil
+}
+
+// untilDone returns what read does, unless the context ends before. The reads of terminals and named pipes can't be interrupted: they end
+// with the program.
+func untilDone(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
 	type answer struct {
 		p   []byte
 		err error
 	}
 	answers := make(chan answer, 1)
-	go func() { // a read of a terminal can't be interrupted; it ends with the program
-		p, err := term.ReadPassword(int(tty.Fd()))
+	go func() {
+		p, err := read()
 		answers <- answer{p, err}
 	}()
-	defer fmt.Fprintln(message)
 	select {
 	case got := <-answers:
-		if got.err != nil {
-			return nil, fmt.Errorf("ask for the password: %w", got.err)
-		}
-		return got.p, nil
+		return got.p, got.err
 	case <-ctx.Done():
-		return nil, errors.Join(context.Cause(ctx), term.Restore(int(tty.Fd()), state))
+		return nil, context.Cause(ctx)
 	}
 }

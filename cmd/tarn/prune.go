@@ -13,6 +13,7 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/prune"
+	"github.com/tarn-backup/tarn/repo/storage"
 )
 
 // pruneFlags are the flags of prune, which forget has as well.
@@ -88,6 +89,8 @@ func (a *app) prune(ctx context.Context, r *opened, flags *pruneFlags) error {
 		return withHint(err, "nothing was removed, since that might be the rest of it; \"tarn check\" says which snapshots are damaged; \"tarn repair snapshots\" puts others in their place, or forget them")
 	case errors.Is(err, repo.ErrEvicted):
 		return withHint(err, "nothing is lost: run it again")
+	case errors.Is(err, storage.ErrFull):
+		return withHint(err, "nothing is lost: make room, or run \"tarn prune --max-unused unlimited\", which needs next to none: it only removes packs of which nothing is needed")
 	case err != nil:
 		return err
 	}

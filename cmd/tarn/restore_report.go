@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,8 +112,7 @@ func (a *app) restoreDone(ctx context.Context, flags *restoreFlags, r *restoreRe
 		a.emit(restoreSummaryOf(flags, r, &sum))
 	}
 	if isInterrupted(ctx) {
-		return withHint(fmt.Errorf("%w: %s restored, not all", errInterrupted, counted(sum.Files, "file")),
-			"the same command with --overwrite if-changed goes on")
+		return a.halfRestored(errInterrupted, &sum)
 	}
 	if err == nil && r.filter.idle() {
 		a.warnf("nothing matches --include: patterns begin at what is restored, and \"tarn ls ID --recursive\" lists that")
@@ -120,6 +120,9 @@ func (a *app) restoreDone(ctx context.Context, flags *restoreFlags, r *restoreRe
 	if err != nil && !errors.Is(err, restore.ErrIncomplete) {
 		if errors.Is(err, restore.ErrNotEmpty) {
 			return withHint(err, "name an empty folder, or add --overwrite if-changed, always or never")
+		}
+		if r.bytes.Load() > 0 { // the disk is full, say
+			return a.halfRestored(err, &sum)
 		}
 		return err
 	}
@@ -136,6 +139,15 @@ func (a *app) restoreDone(ctx context.Context, flags *restoreFlags, r *restoreRe
 		return errTold(exitFailed)
 	}
 	return nil
+}
+
+// halfRestored is why a restore ended before its end, with how to go on.
+func (a *app) halfRestored(why error, sum *restore.Summary) error {
+	hint := "the same command with --overwrite if-changed goes on"
+	if own := a.hint(why); own != "" {
+		hint = own + "; " + hint
+	}
+	return withHint(fmt.Errorf("%w: %s restored, not all", why, counted(sum.Files, "file")), "%s", hint)
 }
 
 func restoreSummaryOf(flags *restoreFlags, r *restoreReport, sum *restore.Summary) restoreSummaryLine {
@@ -210,7 +222,7 @@ func (a *app) printTally(t restore.Tally, text string) {
 		if i == problemsShown && !a.verbose {
 			break
 		}
-		line := a.stderr.name(e.Path)
+		line := a.stderr.name(cmp.Or(e.Path, ".")) // the target itself
 		if e.Err != nil {
 			line += ": " + a.stderr.text(e.Err.Error())
 		}

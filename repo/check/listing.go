@@ -159,9 +159,12 @@ func (c *checker) objects(ctx context.Context) error {
 	switch {
 	case keys == 0:
 		c.found(Finding{Severity: Error, Object: keysDir, Problem: "there is no key", Effect: "nobody can open the repository again"})
-	case keys > seal.SlotsMax:
-		c.found(Finding{Severity: Error, Object: keysDir, Problem: fmt.Sprintf("there are %d keys, the limit is %d", keys, seal.SlotsMax),
+	case keys > seal.SlotsReadMax:
+		c.found(Finding{Severity: Error, Object: keysDir, Problem: fmt.Sprintf("there are %d keys, the limit is %d", keys, seal.SlotsReadMax),
 			Effect: "nobody can open the repository before the foreign ones are removed"})
+	case keys > seal.SlotsMax:
+		c.found(Finding{Severity: Warning, Object: keysDir, Problem: fmt.Sprintf("there are %d keys, where %d are the most", keys, seal.SlotsMax),
+			Effect: "maybe a change of a password was killed half-way: its old one still opens the repository"})
 	}
 	return g.Wait()
 }

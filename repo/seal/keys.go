@@ -133,7 +133,7 @@ func (k *Keys) find(number uint32) (*epoch, error) {
 			return e, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: key epoch %d is unknown", ErrCorrupt, number)
+	return nil, fmt.Errorf("%w: key epoch %d is unknown; another password may know it", ErrCorrupt, number)
 }
 
 // Repo is the repository that the keys belong to.

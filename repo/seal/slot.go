@@ -26,11 +26,14 @@ var DefaultKDF = KDF{MemoryKiB: 64 << 10, Passes: 3, Lanes: 4}
 // KDFMemoryDefaultMax is the most memory in KiB that a slot may ask for unless the user allows more.
 const KDFMemoryDefaultMax = 256 << 10
 
+// kdfMemoryMax is the most memory in KiB that a new slot may ask for: more is a slip of the hand, and would only end the program.
+const kdfMemoryMax = 4 << 20
+
 // check clamps parameters before anything is allocated; they come from a repository that may be hostile.
 func (p KDF) check(memoryMaxKiB uint32) error {
 	switch {
 	case p.MemoryKiB < 8<<10 || p.Passes < 1 || p.Lanes < 1:
-		return fmt.Errorf("key slot: weak password hashing (%d KiB, %d passes): refused", p.MemoryKiB, p.Passes)
+		return fmt.Errorf("key slot: weak password hashing (%d KiB, %d passes): at least 8 MiB and 1 pass are wanted", p.MemoryKiB, p.Passes)
 	case p.MemoryKiB > memoryMaxKiB:
 		return fmt.Errorf("key slot: password hashing asks for %d MiB of memory, the limit is %d MiB (see --kdf-max-memory)",
 			p.MemoryKiB>>10, memoryMaxKiB>>10)
@@ -56,8 +59,12 @@ type Slot struct {
 // SlotSizeMax is the largest stored slot in bytes.
 const SlotSizeMax = 4096
 
-// SlotsMax is the most slots that a repository may have.
-const SlotsMax = 16
+// SlotsMax is the most slots that a repository is given. A reader takes up to SlotsReadMax: a changed password's slot stands beside the old one
+// until that is removed, or for good if its client died in between, and two clients may add one at the same time.
+const (
+	SlotsMax     = 16
+	SlotsReadMax = 32
+)
 
 // ErrPassword says that a password does not open a slot.
 var ErrPassword = errors.New("wrong password")
@@ -83,7 +90,10 @@ func (k *Keys) NewSlot(s Slot, password []byte) (Slot, error) {
 	if s.KDF == (KDF{}) {
 		s.KDF = DefaultKDF
 	}
-	if err := s.KDF.check(^uint32(0)); err != nil {
+	if s.KDF.MemoryKiB > kdfMemoryMax {
+		return s, fmt.Errorf("key slot: password hashing with %d MiB of memory: the most is %d MiB", s.KDF.MemoryKiB>>10, kdfMemoryMax>>10)
+	}
+	if err := s.KDF.check(kdfMemoryMax); err != nil {
 		return s, err
 	}
 	rand.Read(s.Salt[:])
@@ -96,6 +106,9 @@ func (k *Keys) NewSlot(s Slot, password []byte) (Slot, error) {
 		plain = tlv.AppendBytes(plain, 5, append(binary.LittleEndian.AppendUint32(nil, e.number), e.master[:]...))
 	}
 	s.wrapped = newGCM(key[:]).Seal(nil, make([]byte, 12), plain, slotAAD(k.repo))
+	if n := len(s.Encode()); n > SlotSizeMax { // nobody would read it, and it may be about to take the place of the last one that opens
+		return s, fmt.Errorf("key slot: %d bytes with its label, the limit is %d", n, SlotSizeMax)
+	}
 	return s, nil
 }
 

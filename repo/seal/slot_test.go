@@ -233,3 +233,18 @@ func ExampleSlot() {
 	// laptop <nil>
 	// wrong password
 }
+
+// TestSlotSize makes slots around the largest one that readers take.
+func TestSlotSize(t *testing.T) {
+	empty := newSlot(t, seal.Slot{Label: strings.Repeat("x", 1000)}, "p") // the length of the label takes two bytes, as below
+	room := seal.SlotSizeMax - len(empty.Encode()) + 1000
+	for _, test := range []struct {
+		label int
+		good  bool
+	}{{room - 1, true}, {room, true}, {room + 1, false}, {1 << 20, false}} {
+		s, err := testKeys().NewSlot(seal.Slot{KDF: quick, Label: strings.Repeat("x", test.label)}, []byte("p"))
+		if (err == nil) != test.good {
+			t.Errorf("a label of %d bytes, a slot of %d: got %v", test.label, len(s.Encode()), err)
+		}
+	}
+}

@@ -180,7 +180,7 @@ func objectCases() map[string]struct {
 				s.Salt[0] = byte(i)
 				m.put("keys/", s.Encode())
 			}
-		}, "more than 16 key slots"},
+		}, "more than 32 key slots"},
 		"a key of 1 MiB": {func(m *maker) { m.replace("keys/", append([]byte("tarnkey\x01"), make([]byte, 1<<20)...)) }, "too large"},
 
 		"a body that says 2^60": {func(m *maker) { m.put("snapshots/", m.sealed(seal.Snapshot, append(params(1<<60), 0), nil)) }, "bad length"},

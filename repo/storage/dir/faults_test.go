@@ -264,6 +264,32 @@ func TestTemporariesCarryTheSession(t *testing.T) {
 	}
 }
 
+// TestEvictedPut lets a prune remove the temporary file at each step of a Put, as it does if the session was evicted while its program
+// was stopped: the Put begins again.
+func TestEvictedPut(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"write", "fsync", "close", "stat", "place"} {
+		disk := newSimDisk()
+		pruner, removed := dir.Over(disk), 0
+		s := dir.Over(failing{disk, func(op string) error {
+			if op == at && removed == 0 {
+				gone, err := pruner.RemoveLeftovers(t.Context(), func(storage.Leftover) bool { return true })
+				if removed = len(gone); err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		}})
+		data := object(3000, 2)
+		if err := s.Put(t.Context(), "data/ab/1", data); err != nil || removed != 1 {
+			t.Errorf("%d temporary files were removed at the %s: got %v", removed, at, err)
+		}
+		if err := wantOneOf(disk.afterCut(keepNothing, nil), "data/ab/1", data); err != nil {
+			t.Errorf("after a power cut: %v", err)
+		}
+	}
+}
+
 // TestGivenUpPut ends the context at each operation of a Put: it has no effect or the whole one, and leaves nothing behind.
 func TestGivenUpPut(t *testing.T) {
 	t.Parallel()

@@ -38,6 +38,10 @@ func (d *Dir) putAs(ctx context.Context, name string, data []byte, r replacement
 	if err == nil {
 		err = d.put(ctx, name, data, r)
 	}
+	if errors.Is(err, fs.ErrNotExist) { // a prune removed the temporary file, since our session was evicted, or somebody removed a folder
+		d.folders.forget()
+		err = d.put(ctx, name, data, r)
+	}
 	if isFull(err) {
 		err = fmt.Errorf("%w: %d bytes do not fit into %s%s: %w", storage.ErrFull, len(data), d.path, d.freeText(), err)
 	}
@@ -123,7 +127,6 @@ func (d *Dir) write(ctx context.Context, name string, data []byte, r replacement
 		err = retry(func() error { return d.disk.Rename(temp, name) })
 	}
 	if err != nil {
-		d.folders.forget() // maybe somebody removed them
 		d.discard(temp)
 	}
 	return err
