@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -98,7 +97,7 @@ func (k *hooks) failed(ctx context.Context, err error) {
 func (k *hooks) command(ctx context.Context, command, failure string) error {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return len(v) > 14 && v[:14] == "TARN_PASSWORD=" })
+	cmd.Env = environment()
 	if failure != "" {
 		cmd.Env = append(cmd.Env, "TARN_ERROR="+failure)
 	}

@@ -133,6 +133,7 @@ func (a *app) stream(ctx context.Context, b *backupFlags, args []string, o *back
 // startCommand starts the command whose output is saved. The returned function ends it, if nobody waited for it.
 func (a *app) startCommand(ctx context.Context, args []string, o *backup.Options) (end func(), err error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = environment()
 	cmd.Stdin, cmd.Stderr = a.stdin, a.stderr.file
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.StdoutPipe()

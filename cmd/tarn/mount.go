@@ -254,7 +254,7 @@ func (a *app) mountInBackground(ctx context.Context) error {
 	}
 	cmd := &exec.Cmd{Path: self, Args: slices.Concat(os.Args[:end], args, os.Args[end:]), Stdout: a.stdout.file, Stderr: a.stderr.file,
 		ExtraFiles: []*os.File{passwordRead, readyWrite}, SysProcAttr: ownSession()}
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TARN_PASSWORD=") })
+	cmd.Env = environment()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start in the background: %w", err)
 	}

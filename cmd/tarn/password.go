@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tarn-backup/tarn/repo"
@@ -166,6 +168,14 @@ func (a *app) prompt(ctx context.Context, text string, s secret) ([]byte, error)
 		return nil, fmt.Errorf("ask for the password: %w", err)
 	}
 	return p, nil
+}
+
+// environment is what the commands that a user names get, and a mount in the background: all but the passwords of repositories.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return name == "TARN_PASSWORD" || name == "TARN_NEW_PASSWORD" || name == "TARN_FROM_PASSWORD"
+	})
 }
 
 // untilDone returns what read does, unless the context ends before. The reads of terminals and named pipes can't be interrupted: they end
