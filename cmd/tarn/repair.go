@@ -376,7 +376,7 @@ func (a *app) repairSnapshots(ctx context.Context, f repairFlags, old repair.Old
 			text = "there is nothing more to be done"
 		}
 		a.repairDone(sum, text)
-		return nil
+		return lostRecords(lost)
 	}
 	if !f.yes {
 		a.repairDone(sum, "")
@@ -394,7 +394,15 @@ func (a *app) repairSnapshots(ctx context.Context, f repairFlags, old repair.Old
 	}
 	sum.Done = true
 	a.repairDone(sum, "")
-	return nil
+	return lostRecords(lost)
+}
+
+// lostRecords is why a repair of snapshots fails that did what it could.
+func lostRecords(lost int) error {
+	if lost == 0 {
+		return nil
+	}
+	return withHint(fmt.Errorf("the records of %s are lost", counted(lost, "snapshot")), "no other snapshot is affected; \"tarn forget ID\" removes them")
 }
 
 // repairSnapshot tells what would become of a snapshot.
