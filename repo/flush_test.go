@@ -65,3 +65,24 @@ func TestFlushWhileOthersSave(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRecordTooLong: what could be stored and not be read again is refused, and the session can go on.
+func TestRecordTooLong(t *testing.T) {
+	ctx := t.Context()
+	r := create(t, memory.New())
+	w, err := r.NewWriter(ctx, repo.WriterOptions{Session: session(repo.PurposeBackup)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := make([]byte, 8<<20+1)
+	if _, err := w.PutSnapshot(ctx, record); err == nil {
+		t.Error("a record of more than 8 MiB was stored")
+	}
+	name, err := w.Commit(ctx, record[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := r.LoadSnapshot(ctx, name); err != nil || len(data) != 8<<20 {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}

@@ -248,6 +248,9 @@ func (w *Writer) uploaded() {
 
 // PutSnapshot stores a snapshot record after everything that was saved before (step W4).
 func (w *Writer) PutSnapshot(ctx context.Context, record []byte) (blob.Name, error) {
+	if len(record) > bodyMax { // nobody could read it again
+		return blob.Name{}, fmt.Errorf("store the snapshot: its record has %d bytes, the limit is %d", len(record), bodyMax)
+	}
 	if err := w.Flush(ctx); err != nil {
 		return blob.Name{}, err
 	}
