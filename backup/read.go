@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -354,7 +355,7 @@ func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result ca
 		it.seen.ChangeTime = snapshot.Time{}
 	}
 	var err error
-	if it.node.Xattrs, it.node.Flags, err = source.FileAttr(fd); err != nil {
+	if it.node.Xattrs, it.node.Flags, err = attributes(fd); err != nil {
 		r.attrProblem(b, it.path(), err)
 		it.seen.ChangeTime = snapshot.Time{} // look again next time
 	}
@@ -378,6 +379,29 @@ func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result ca
 func (r *reader) attrProblem(b *batch, path string, err error) {
 	b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemAttr, Path: path, Reason: source.Reason(err)})
 	r.progress.Problems.Add(1)
+}
+
+// attributes reads the extended attributes of an open file or folder that there is room for, and its flags.
+func attributes(fd int) ([]snapshot.Xattr, uint32, error) {
+	xattrs, flags, err := source.FileAttr(fd)
+	xattrs, more := fitting(xattrs)
+	return xattrs, flags, errors.Join(err, more)
+}
+
+// xattrsSizeMax is how much of an entry's record its extended attributes may take, in bytes. Some file systems let any user give a file more of
+// them than that, and a record that is too long would end the backup.
+const xattrsSizeMax = snapshot.NodeSizeMax - 64<<10
+
+// fitting returns the extended attributes that there is room for, and an error if there are more.
+func fitting(xattrs []snapshot.Xattr) ([]snapshot.Xattr, error) {
+	size := 0
+	for i := range xattrs {
+		const around = 48 // bytes: tag, lengths, and the ID of a value that is a blob
+		if size += len(xattrs[i].Name) + min(len(xattrs[i].Value), snapshot.XattrInline) + around; size > xattrsSizeMax {
+			return xattrs[:i], fmt.Errorf("there is no room for %d of its %d extended attributes", len(xattrs)-i, len(xattrs))
+		}
+	}
+	return xattrs, nil
 }
 
 // saveXattrs stores long values as blobs of their own.

@@ -129,8 +129,9 @@ func (w *walker) entry(s *step, at time.Time) error {
 		it.node.Xattrs, it.change = k.node.Xattrs, isUnchanged
 	} else {
 		xattrs, err := s.dir.Attr(s.name)
+		xattrs, more := fitting(xattrs)
 		it.node.Xattrs = xattrs
-		if err != nil && !source.IsGone(err) {
+		if err = errors.Join(err, more); err != nil && !source.IsGone(err) {
 			w.problem(snapshot.ProblemAttr, s.full(), err)
 			it.seen.ChangeTime = snapshot.Time{} // look again next time
 		}
@@ -186,7 +187,7 @@ func (w *walker) enter(s *step, at time.Time) error {
 	} else {
 		w.change(&it, &k)
 		var err error
-		if it.node.Xattrs, it.node.Flags, err = source.FileAttr(s.sub.FD()); err != nil {
+		if it.node.Xattrs, it.node.Flags, err = attributes(s.sub.FD()); err != nil {
 			w.problem(snapshot.ProblemAttr, s.sub.path, err)
 			it.seen.ChangeTime = snapshot.Time{} // look again next time
 		}
