@@ -96,6 +96,9 @@ func (k *Keys) NewSlot(s Slot, password []byte) (Slot, error) {
 		plain = tlv.AppendBytes(plain, 5, append(binary.LittleEndian.AppendUint32(nil, e.number), e.master[:]...))
 	}
 	s.wrapped = newGCM(key[:]).Seal(nil, make([]byte, 12), plain, slotAAD(k.repo))
+	if n := len(s.Encode()); n > SlotSizeMax { // nobody could read it again
+		return s, fmt.Errorf("key slot: it would have %d bytes, the limit is %d: the label is too long", n, SlotSizeMax)
+	}
 	return s, nil
 }
 

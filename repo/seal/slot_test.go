@@ -58,6 +58,17 @@ func TestGoldenSlot(t *testing.T) {
 	}
 }
 
+// TestSlotTooLong: what readers would refuse is not made.
+func TestSlotTooLong(t *testing.T) {
+	kdf := seal.KDF{MemoryKiB: 8 << 10, Passes: 1, Lanes: 1}
+	for n, want := range map[int]bool{3000: true, seal.SlotSizeMax: false} {
+		s, err := testKeys().NewSlot(seal.Slot{KDF: kdf, Label: strings.Repeat("l", n)}, nil)
+		if (err == nil) != want || want && len(s.Encode()) > seal.SlotSizeMax {
+			t.Errorf("a label of %d bytes: %v", n, err)
+		}
+	}
+}
+
 func TestSlotRoundTrip(t *testing.T) {
 	for _, s := range []seal.Slot{
 		{},
