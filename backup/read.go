@@ -452,12 +452,25 @@ func (r *reader) next() (e snapshot.Element, plain []byte, err error) {
 	return snapshot.Element{Length: uint64(len(plain))}, plain, err
 }
 
+// interrupted is a reader that ends with a context.
+type interrupted struct {
+	ctx context.Context
+	rd  io.Reader
+}
+
+func (i *interrupted) Read(p []byte) (int, error) {
+	if err := i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return i.rd.Read(p)
+}
+
 // stream cuts what rd holds and saves it.
 func (r *reader) stream(ctx context.Context, rd io.Reader) (size uint64, c snapshot.Content, err error) {
 	if r.large == nil {
 		r.large = chunker.NewStream(r.o.Data, nil, nil)
 	}
-	r.large.Reset(rd)
+	r.large.Reset(&interrupted{ctx, rd}) // a run of zeros is one element, and may be of exabytes
 	list := elements{reader: r, list: r.lists.NewContentBuilder()}
 	defer list.close(ctx)
 	for {
