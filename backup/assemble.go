@@ -117,6 +117,9 @@ func (a *assembler) add(ctx context.Context, it *item) error {
 	if err := a.addExtras(ctx, it.node.Name); err != nil {
 		return err
 	}
+	if err := saveXattrs(ctx, a.lane, it.node.Xattrs); err != nil { // of what has no content; files have it behind them
+		return err
+	}
 	if err := a.addNode(ctx, &it.node, &it.seen, it.encoded); err != nil {
 		return err
 	}

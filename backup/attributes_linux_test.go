@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,16 +56,17 @@ func (r *badAttrs) OnAdd(ctx context.Context) {
 	}
 }
 
-// TestAttributesThatCantBeRead: they are told of, and the next backup asks for them again, though nothing has changed.
-func TestAttributesThatCantBeRead(t *testing.T) {
+// mountAttrs mounts a file system for a test, and returns where.
+func mountAttrs(t *testing.T, root fs.InodeEmbedder) (dir string) {
+	t.Helper()
 	if _, err := exec.LookPath("fusermount3"); err != nil && os.Geteuid() != 0 {
 		t.Skip("mounting without fusermount3 needs root: sudo go test ./backup")
 	}
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		t.Skip("no FUSE here: modprobe fuse")
 	}
-	dir := t.TempDir()
-	server, err := fs.Mount(dir, &badAttrs{}, &fs.Options{MountOptions: fuse.MountOptions{DirectMount: os.Geteuid() == 0}})
+	dir = t.TempDir()
+	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{DirectMount: os.Geteuid() == 0}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +76,12 @@ func TestAttributesThatCantBeRead(t *testing.T) {
 		}
 		server.Wait()
 	})
+	return dir
+}
+
+// TestAttributesThatCantBeRead: they are told of, and the next backup asks for them again, though nothing has changed.
+func TestAttributesThatCantBeRead(t *testing.T) {
+	dir := mountAttrs(t, &badAttrs{})
 	r := create(t, memory.New())
 	_, rec := must(t, r, nil, dir)
 	told := map[string]bool{}
@@ -93,6 +101,63 @@ func TestAttributesThatCantBeRead(t *testing.T) {
 		}
 		if asks, ok := again[bad]; !ok || !asks || again[good] {
 			t.Errorf("%s: looked at again: the good one %v, the bad one %v", kind, again[good], again[bad])
+		}
+	}
+}
+
+// attrs is an inode with n extended attributes of size bytes each.
+type attrs struct {
+	oldNode
+	n, size int
+}
+
+func (a *attrs) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
+	var names []byte
+	for i := range a.n {
+		names = fmt.Appendf(names, "security.%04x\x00", i)
+	}
+	if len(dest) < len(names) {
+		return uint32(len(names)), syscall.ERANGE
+	}
+	return uint32(copy(dest, names)), 0
+}
+
+func (a *attrs) Getxattr(_ context.Context, _ string, dest []byte) (uint32, syscall.Errno) {
+	if len(dest) < a.size {
+		return uint32(a.size), syscall.ERANGE
+	}
+	return uint32(copy(dest, make([]byte, a.size))), 0
+}
+
+// manyAttrs is a file system with inodes that have as many extended attributes as a user may give them elsewhere.
+type manyAttrs struct{ fs.Inode }
+
+func (r *manyAttrs) OnAdd(ctx context.Context) {
+	for kind, mode := range map[string]uint32{"file": fuse.S_IFREG, "folder": fuse.S_IFDIR, "fifo": syscall.S_IFIFO} {
+		for name, a := range map[string]*attrs{"many": {n: 4200}, "much": {n: 700, size: 2000}, "long": {n: 40, size: 60_000}} {
+			r.AddChild(name+" "+kind, r.NewPersistentInode(ctx, a, fs.StableAttr{Mode: mode}), false)
+		}
+	}
+}
+
+// TestManyAttributes: one file with very many extended attributes, or very long ones, is no reason to fail, nor to store what can't be read.
+func TestManyAttributes(t *testing.T) {
+	dir := mountAttrs(t, &manyAttrs{})
+	r := create(t, memory.New())
+	_, rec := must(t, r, nil, dir)
+	problems := map[string]bool{}
+	for _, p := range rec.Problems {
+		problems[filepath.Base(p.Path)] = p.Kind == snapshot.ProblemAttr
+	}
+	for _, kind := range []string{"file", "folder", "fifo"} {
+		for name, want := range map[string]int{"many": 4200, "much": 700, "long": 40} {
+			n, err := snapshot.Lookup(t.Context(), r, rec.Root, dir+"/"+name+" "+kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(n.Xattrs); got == 0 || got > want || (got < want) != problems[name+" "+kind] || (name == "much") != problems[name+" "+kind] {
+				t.Errorf("%s %s: %d attributes of %d; told of %t", name, kind, got, want, problems[name+" "+kind])
+			}
 		}
 	}
 }

@@ -128,7 +128,8 @@ func (p *pipeline) run(ctx context.Context, list func(*lister) error, v *previou
 	group, ctx := errgroup.WithContext(ctx)
 	steps := make(chan *stepBatch, stepsOpen)
 	order, work := make(chan *batch, batchesOpen), make(chan *batch, batchesOpen)
-	l := &lister{ctx: ctx, o: p.o, steps: steps}
+	dirs := source.OpenMax()
+	l := &lister{ctx: ctx, o: p.o, steps: steps, most: min(foldersMax, dirs/4/(stepsOpen+2))} // one with the lister, and one with the walker
 	group.Go(func() error {
 		defer close(steps)
 		err := list(l)
@@ -141,7 +142,7 @@ func (p *pipeline) run(ctx context.Context, list func(*lister) error, v *previou
 		return err
 	})
 	w := &walker{ctx: ctx, o: p.o, kept: p.kept, progress: p.progress, steps: steps, order: order, work: work, cur: newBatch(),
-		previous: v, links: p.links}
+		previous: v, links: p.links, dirsMax: dirs * 3 / 4 / (batchesOpen + len(p.readers) + 2)} // two with the walker
 	group.Go(func() error {
 		defer close(order)
 		defer close(work)

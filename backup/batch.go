@@ -91,6 +91,7 @@ type batch struct {
 	items    []item
 	bytes    uint64 // to be read
 	reads    bool
+	folders  int // that are held open for its files, or more
 	done     chan struct{}
 	problems []snapshot.Problem
 	vanished uint64

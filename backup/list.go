@@ -17,6 +17,7 @@ type lister struct {
 	o     *Options
 	steps chan<- *stepBatch
 	cur   *stepBatch
+	most  int    // folders that a stepBatch may hold open
 	looks []look // at all folders, for the settler
 }
 
@@ -52,7 +53,7 @@ func (s *step) full() string { return pathIn(s.dir.path, s.name) }
 
 func pathIn(dir, name string) string { return strings.TrimSuffix(dir, "/") + "/" + name }
 
-// What a stepBatch holds at most, and how many of them are on the way: an open folder takes a file descriptor.
+// What a stepBatch holds at most, and how many of them are on the way: an open folder takes a file descriptor, and there may be few.
 const (
 	stepsMax   = 256
 	foldersMax = 16
@@ -87,7 +88,7 @@ func (b *stepBatch) release() {
 // room sees to it that there is room for one more step. It is called before a place is looked at, so that the moment of the batch that tells
 // of it lies before the look.
 func (l *lister) room() error {
-	if b := l.cur; b != nil && (len(b.list) == stepsMax || b.folders == foldersMax) {
+	if b := l.cur; b != nil && (len(b.list) == stepsMax || b.folders >= l.most) {
 		if err := l.pass(); err != nil {
 			return err
 		}
@@ -105,7 +106,7 @@ func (l *lister) add(kind stepKind) (*step, error) {
 		return nil, err
 	}
 	b := l.cur
-	if kind == stepEnter {
+	if kind == stepEnter || kind == stepDone {
 		b.folders++
 	}
 	b.list = append(b.list, step{kind: kind})

@@ -14,6 +14,7 @@ import (
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/storage/memory"
 	"github.com/tarn-backup/tarn/snapshot"
+	"golang.org/x/sys/unix"
 )
 
 // TestJournalWithoutItsDatabase has files that are called like the journals of databases which nobody reads: they must not be waited for.
@@ -134,4 +135,32 @@ func BenchmarkFirst(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)*20_000/b.Elapsed().Seconds()/1e6, "Mfiles/s")
+}
+
+// TestFewDescriptors backs up more small folders than may be open at once, faster than they are read, and then their files one by one.
+func TestFewDescriptors(t *testing.T) {
+	r, dir := create(t, memory.New()), manyFiles(t, 1500, 1)
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	few := unix.Rlimit{Cur: 256, Max: was.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	})
+	files, err := filepath.Glob(dir + "/*/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, paths := range [][]string{{dir}, files} {
+		_, rec := must(t, r, nil, paths...)
+		if rec.Stats.Files != 1500 || len(rec.Problems) > 0 {
+			t.Errorf("%d files of 1500, %d problems: %v", rec.Stats.Files, len(rec.Problems), rec.Problems[:min(3, len(rec.Problems))])
+		}
+	}
 }

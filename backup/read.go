@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -354,7 +355,7 @@ func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result ca
 		it.seen.ChangeTime = snapshot.Time{}
 	}
 	var err error
-	if it.node.Xattrs, it.node.Flags, err = source.FileAttr(fd); err != nil {
+	if it.node.Xattrs, it.node.Flags, err = attributes(fd); err != nil {
 		r.attrProblem(b, it.path(), err)
 		it.seen.ChangeTime = snapshot.Time{} // look again next time
 	}
@@ -378,6 +379,29 @@ func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result ca
 func (r *reader) attrProblem(b *batch, path string, err error) {
 	b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemAttr, Path: path, Reason: source.Reason(err)})
 	r.progress.Problems.Add(1)
+}
+
+// attributes reads the extended attributes of an open file or folder that there is room for, and its flags.
+func attributes(fd int) ([]snapshot.Xattr, uint32, error) {
+	xattrs, flags, err := source.FileAttr(fd)
+	xattrs, more := fitting(xattrs)
+	return xattrs, flags, errors.Join(err, more)
+}
+
+// xattrsSizeMax is how much of an entry's record its extended attributes may take, in bytes. Some file systems let any user give a file more of
+// them than that, and a record that is too long would end the backup.
+const xattrsSizeMax = snapshot.NodeSizeMax - 64<<10
+
+// fitting returns the extended attributes that there is room for, and an error if there are more.
+func fitting(xattrs []snapshot.Xattr) ([]snapshot.Xattr, error) {
+	size := 0
+	for i := range xattrs {
+		const around = 48 // bytes: tag, lengths, and the ID of a value that is a blob
+		if size += len(xattrs[i].Name) + min(len(xattrs[i].Value), snapshot.XattrInline) + around; size > xattrsSizeMax {
+			return xattrs[:i], fmt.Errorf("there is no room for %d of its %d extended attributes", len(xattrs)-i, len(xattrs))
+		}
+	}
+	return xattrs, nil
 }
 
 // saveXattrs stores long values as blobs of their own.
@@ -428,12 +452,25 @@ func (r *reader) next() (e snapshot.Element, plain []byte, err error) {
 	return snapshot.Element{Length: uint64(len(plain))}, plain, err
 }
 
+// interrupted is a reader that ends with a context.
+type interrupted struct {
+	ctx context.Context
+	rd  io.Reader
+}
+
+func (i *interrupted) Read(p []byte) (int, error) {
+	if err := i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return i.rd.Read(p)
+}
+
 // stream cuts what rd holds and saves it.
 func (r *reader) stream(ctx context.Context, rd io.Reader) (size uint64, c snapshot.Content, err error) {
 	if r.large == nil {
 		r.large = chunker.NewStream(r.o.Data, nil, nil)
 	}
-	r.large.Reset(rd)
+	r.large.Reset(&interrupted{ctx, rd}) // a run of zeros is one element, and may be of exabytes
 	list := elements{reader: r, list: r.lists.NewContentBuilder()}
 	defer list.close(ctx)
 	for {

@@ -19,7 +19,9 @@ type walker struct {
 	order    chan<- *batch // all batches, in walk order
 	work     chan<- *batch // those that have something to be read
 	cur      *batch
-	owner    uint32 // of the files in cur
+	owner    uint32  // of the files in cur
+	dir      *folder // of the last of them
+	dirsMax  int     // how many folders a batch may hold open
 	previous *previous
 	links    links
 	inside   []*folder // that were entered and not left
@@ -127,8 +129,9 @@ func (w *walker) entry(s *step, at time.Time) error {
 		it.node.Xattrs, it.change = k.node.Xattrs, isUnchanged
 	} else {
 		xattrs, err := s.dir.Attr(s.name)
+		xattrs, more := fitting(xattrs)
 		it.node.Xattrs = xattrs
-		if err != nil && !source.IsGone(err) {
+		if err = errors.Join(err, more); err != nil && !source.IsGone(err) {
 			w.problem(snapshot.ProblemAttr, s.full(), err)
 			it.seen.ChangeTime = snapshot.Time{} // look again next time
 		}
@@ -184,7 +187,7 @@ func (w *walker) enter(s *step, at time.Time) error {
 	} else {
 		w.change(&it, &k)
 		var err error
-		if it.node.Xattrs, it.node.Flags, err = source.FileAttr(s.sub.FD()); err != nil {
+		if it.node.Xattrs, it.node.Flags, err = attributes(s.sub.FD()); err != nil {
 			w.problem(snapshot.ProblemAttr, s.sub.path, err)
 			it.seen.ChangeTime = snapshot.Time{} // look again next time
 		}
@@ -213,12 +216,16 @@ func (w *walker) emit(it *item) error {
 	size := uint64(0)
 	if it.read {
 		size = it.stat.Size
-		if w.cur.reads && (w.cur.bytes+size > batchBytes || it.stat.UID != w.owner) {
+		full := w.cur.bytes+size > batchBytes || it.dir != w.dir && w.cur.folders >= w.dirsMax
+		if w.cur.reads && (full || it.stat.UID != w.owner) {
 			if err := w.pass(); err != nil {
 				return err
 			}
 		}
-		w.owner, w.cur.reads = it.stat.UID, true
+		if it.dir != w.dir || !w.cur.reads {
+			w.cur.folders++
+		}
+		w.owner, w.dir, w.cur.reads = it.stat.UID, it.dir, true
 	}
 	w.cur.items = append(w.cur.items, *it)
 	w.cur.bytes += size

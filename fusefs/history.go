@@ -115,7 +115,11 @@ func (d *historyDir) versionsIn(ctx context.Context, folders []*treeDir) (*merge
 			m.addFolder(e.where.open(&e.node, e.id), e.node.Content)
 		case !slices.ContainsFunc(nodes, func(n snapshot.Node) bool { return sameVersion(&n, &e.node) }):
 			nodes = append(nodes, e.node)
-			m.versions = append(m.versions, version{d.versionName(t.shot, &e.node), e.where})
+			name := d.versionName(t.shot, &e.node, 1)
+			for n := 2; slices.ContainsFunc(m.versions, func(v version) bool { return v.name == name }); n++ { // another one of that time
+				name = d.versionName(t.shot, &e.node, n)
+			}
+			m.versions = append(m.versions, version{name, e.where})
 		}
 	}
 	if len(m.folders)+len(m.versions) == 0 {
@@ -125,11 +129,6 @@ func (d *historyDir) versionsIn(ctx context.Context, folders []*treeDir) (*merge
 		return nil, errNotFound
 	}
 	slices.SortFunc(m.versions, func(a, b version) int { return strings.Compare(a.name, b.name) })
-	for i := 1; i < len(m.versions); i++ { // two snapshots of one second
-		for n := 2; m.versions[i].name == m.versions[i-1].name; n++ {
-			m.versions[i].name += fmt.Sprintf("-%d", n)
-		}
-	}
 	return m, nil
 }
 
@@ -141,15 +140,18 @@ func sameVersion(a, b *snapshot.Node) bool {
 	return a.Type == b.Type && a.State == b.State && a.Size == b.Size && a.Target == b.Target && a.Device == b.Device && sameContent(a.Content, b.Content)
 }
 
-// versionName names a version by the time of the oldest snapshot that has it, its size and, unless it is whole, its state. It ends as the
-// file's name does, so that programs know what it is.
-func (d *historyDir) versionName(s *shot, n *snapshot.Node) string {
-	name := s.time.In(d.lib.o.Zone).Format(d.lib.o.TimeForm)
+// versionName names a version by the time of the oldest snapshot that has it, its size and, unless it is whole, its state; the second of those that
+// are equal in all of this has a 2. It ends as the file's name does, so that programs know what it is.
+func (d *historyDir) versionName(s *shot, n *snapshot.Node, number int) string {
+	name := safeName(s.time.In(d.lib.o.Zone).Format(d.lib.o.TimeForm))
 	if n.Type == snapshot.File {
 		name += fmt.Sprintf("_%dB", n.Size)
 	}
 	if n.State != snapshot.Whole {
 		name += "_" + n.State.String()
+	}
+	if number > 1 {
+		name += fmt.Sprintf("-%d", number)
 	}
 	if ext := path.Ext(d.name); ext != d.name && len(ext) <= 32 {
 		name += ext

@@ -3,9 +3,11 @@ package fusefs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +63,29 @@ func TestLayout(t *testing.T) {
 	}
 	if _, err := os.Stat(m.path("snapshots/nonsense")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a snapshot that is not there: %v", err)
+	}
+}
+
+// TestVersionsOfOneTime has more versions of a file than its times and sizes tell apart: each has a name and can be read.
+func TestVersionsOfOneTime(t *testing.T) {
+	f := newFixture(t)
+	var want []string
+	for n := range 4 {
+		text := fmt.Sprint(n)
+		f.save(at(n+1), file("a.txt", text))
+		want = append(want, text)
+	}
+	m := f.mount(fusefs.Options{TimeForm: "2006/01"})
+	if got := m.names(t, "history/a.txt"); got != "2026_05_1B-2.txt 2026_05_1B-3.txt 2026_05_1B-4.txt 2026_05_1B.txt" {
+		t.Errorf("versions %s", got)
+	}
+	var got []string
+	for name := range strings.FieldsSeq(m.names(t, "history/a.txt")) {
+		got = append(got, m.read(t, "history/a.txt/"+name))
+	}
+	slices.Sort(got)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }
 

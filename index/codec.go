@@ -43,7 +43,7 @@ import (
 //	0                  32    name
 //	32                 4     key epoch
 //	36                 32    salt
-//	68                 4     stored bytes of the pack, at most 1 GiB
+//	68                 4     stored bytes of the pack, more than 80 and at most 1 GiB
 //	72                 4     bytes of its directory
 //
 // The list and the directories together have at most 16 MiB.
@@ -87,9 +87,6 @@ func DirectorySizeMost(segments, blobs int) int {
 func (e *Entry) lengthAndKind() uint64 {
 	return uint64(e.Length)<<kindBits | uint64(e.Kind)&(1<<kindBits-1)
 }
-
-// ListSize is the encoded length in bytes of a list of so many packs.
-func ListSize(packs int) int { return listHead + packs*listedSize }
 
 // AppendDirectory appends p's directory to b. Name, epoch, salt and size are not part of it, since they stand beside it wherever
 // it is stored. p must pass Check, or the result can't be decoded.
@@ -238,7 +235,7 @@ func DecodeList(s string) ([]Listed, error) {
 		l.Epoch = le32(r, 32)
 		copy(l.Salt[:], r[36:])
 		l.Size, l.Directory = le32(r, 68), le32(r, 72)
-		if l.Size > PackSizeMax || l.Directory < directoryHead || l.Directory > DirectorySizeMax {
+		if l.Size <= HeaderSize || l.Size > PackSizeMax || l.Directory < directoryHead || l.Directory > DirectorySizeMax {
 			return nil, fmt.Errorf("decode list: pack %s of %d bytes with a directory of %d", l.Name.Short(), l.Size, l.Directory)
 		}
 		if total += uint64(l.Directory); total > ObjectSizeMax {

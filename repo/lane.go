@@ -44,11 +44,11 @@ func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID,
 		return blob.ID{}, fmt.Errorf("a blob of %d bytes can't be stored", len(plain))
 	}
 	id := l.writer.repo.keys.ID(kind, plain)
-	if !l.writer.claim(id) {
-		return id, nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.writer.claim(id) { // with the lock held: who is told that another lane has a blob finds it there when he flushes all of them
+		return id, nil
+	}
 	entry := index.Entry{Prefix: index.PrefixOf(id), Kind: kind, Length: uint32(len(plain))}
 	if len(plain) >= dataAloneSize && !kind.Meta() {
 		l.alone[0] = entry

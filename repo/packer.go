@@ -111,9 +111,7 @@ func (p *packer) closeLocked(ctx context.Context) error {
 	}
 	cur := p.cur
 	p.cur = nil
-	w.uploads.Add(1)
 	go func() {
-		defer w.uploads.Done()
 		defer func() { <-w.slots }()
 		if err := w.upload(w.ctx, cur, p.parity); err != nil {
 			w.fail(err)

@@ -64,8 +64,8 @@ type Writer struct {
 
 	ctx      context.Context // of the uploads, which outlive the calls that start them; ends with the session
 	cancel   context.CancelFunc
-	uploads  sync.WaitGroup
-	slots    chan struct{} // one token for each upload that may begin
+	slots    chan struct{} // holds a token for each upload that is under way
+	waiting  sync.Mutex    // held by who waits for all of them
 	buffers  chan []byte   // one pack long each, to be used again
 	packSize int
 	blobs    atomic.Uint64
@@ -226,15 +226,31 @@ func (w *Writer) Flush(ctx context.Context) error {
 	if err := w.meta.close(ctx); err != nil {
 		return err
 	}
-	w.uploads.Wait()
+	w.uploaded()
 	if err := w.failure(); err != nil {
 		return err
 	}
 	return w.putIndex(ctx)
 }
 
+// uploaded waits until all uploads that have begun are over. It takes the place of each, so others may go on to save meanwhile: a WaitGroup does
+// not bear an Add beside a Wait.
+func (w *Writer) uploaded() {
+	w.waiting.Lock()
+	defer w.waiting.Unlock()
+	for range cap(w.slots) {
+		w.slots <- struct{}{}
+	}
+	for range cap(w.slots) {
+		<-w.slots
+	}
+}
+
 // PutSnapshot stores a snapshot record after everything that was saved before (step W4).
 func (w *Writer) PutSnapshot(ctx context.Context, record []byte) (blob.Name, error) {
+	if len(record) > bodyMax { // nobody could read it again
+		return blob.Name{}, fmt.Errorf("store the snapshot: its record has %d bytes, the limit is %d", len(record), bodyMax)
+	}
 	if err := w.Flush(ctx); err != nil {
 		return blob.Name{}, err
 	}
@@ -274,7 +290,7 @@ func (w *Writer) Commit(ctx context.Context, record []byte) (blob.Name, error) {
 // next session. If a snapshot was to be stored and nobody knows whether it was, the session is evicted: one that turns up later, on a slow way,
 // must not pass for a confirmed one, since packs that it refers to may be gone by then.
 func (w *Writer) Abort(ctx context.Context) error {
-	w.uploads.Wait()
+	w.uploaded()
 	w.cancel()
 	err := w.putIndex(ctx)
 	if w.unsure.Load() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/restore"
+	"github.com/tarn-backup/tarn/snapshot"
 )
 
 func TestTargetMustBeEmpty(t *testing.T) {
@@ -164,6 +165,34 @@ func TestDelete(t *testing.T) {
 	read(t, target, "left out", "mine")
 	read(t, target, "extra folder", "protected", "x")
 	read(t, target, "keep", "x")
+}
+
+// A folder that the filter passes is opened when something in it is taken. What the snapshot was seen to have until then is not deleted.
+func TestDeleteInPassedFolders(t *testing.T) {
+	m, target := newMemory(), t.TempDir()
+	taken := func(text string) snapshot.Node { return m.dir(t, "taken", m.file(t, "x", text)) }
+	root := func(text string) snapshot.Node {
+		return m.dir(t, "", m.dir(t, "up", m.dir(t, "up", m.dir(t, "in vain", m.file(t, "no", "no")), m.file(t, "left out", "no"), taken(text)), m.file(t, "yes", text)))
+	}
+	run(t, m, root("old"), target, restore.Options{})
+	write(t, "mine", target, "up", "mine")
+	write(t, "extra", target, "up", "extra")
+	write(t, "extra", target, "up", "up", "taken", "extra")
+	o := restore.Options{Overwrite: restore.OverwriteIfChanged, Compare: restore.CompareContent, Delete: true, Filter: filter{
+		"up": restore.Pass, "up/mine": restore.Skip, "up/up": restore.Pass, "up/up/in vain": restore.Pass, "up/up/in vain/no": restore.Skip, "up/up/left out": restore.Skip}}
+	if sum := run(t, m, root("new"), target, o); sum.Deleted != 2 || sum.Files != 2 {
+		t.Errorf("%+v", sum)
+	}
+	for _, path := range [][]string{{"up", "up", "taken", "x"}, {"up", "yes"}} {
+		if got := read(t, append([]string{target}, path...)...); got != "new" {
+			t.Errorf("%v: %q", path, got)
+		}
+	}
+	read(t, target, "up", "mine")
+	read(t, target, "up", "up", "left out")
+	read(t, target, "up", "up", "in vain", "no")
+	absent(t, target, "up", "extra")
+	absent(t, target, "up", "up", "taken", "extra")
 }
 
 // A folder whose list can't be read entirely is no reason to delete anything.

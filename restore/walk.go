@@ -207,7 +207,9 @@ func (w *walker) folder(ctx context.Context, f *folder, level int) {
 
 // node hands an entry on, or goes into it.
 func (w *walker) node(ctx context.Context, f *folder, n *snapshot.Node, level int) {
-	delete(f.extras, n.Name)
+	if w.r.o.Delete {
+		f.sees(n.Name)
+	}
 	d := Take
 	if w.r.o.Filter != nil {
 		d = w.r.o.match(f.join(n.Name), n.Type)

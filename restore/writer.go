@@ -127,6 +127,10 @@ func (r *run) prepare(f *folder) error {
 	for _, name := range names {
 		f.extras[name] = struct{}{}
 	}
+	for _, name := range f.seen {
+		delete(f.extras, name)
+	}
+	f.seen = nil
 	if f.parent == nil {
 		delete(f.extras, lostAndFound)
 	}

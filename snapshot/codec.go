@@ -17,7 +17,7 @@ const (
 	DepthMax     = 6       // levels of content lists
 	InlineMax    = 64      // content elements that stand in the node itself
 	XattrInline  = 2048    // bytes of an extended attribute's value that stand in the node itself
-	xattrsMax    = 4096    // extended attributes of one node
+	xattrsMax    = 1 << 16 // extended attributes of one node; Linux lists 9,362 at most
 	nsecInSecond = 1_000_000_000
 )
 

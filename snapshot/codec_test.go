@@ -285,6 +285,29 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
+// TestLongRecord has as many paths as there may be, and problems besides: the problems give way.
+func TestLongRecord(t *testing.T) {
+	r := &snapshot.Record{Root: snapshot.Node{Type: snapshot.Dir}}
+	size := 0
+	for ; r.CheckGiven() == nil; size++ {
+		for range 1000 {
+			r.Paths = append(r.Paths, "/"+strings.Repeat("p", 96)) // 99 bytes with tag and length
+		}
+	}
+	if size *= 99_000; size < snapshot.GivenSizeMax || size > snapshot.GivenSizeMax+99_000 {
+		t.Errorf("refused with %d bytes", size)
+	}
+	for range 60_000 {
+		r.Problems = append(r.Problems, snapshot.Problem{Kind: snapshot.Unreadable, Path: "/" + strings.Repeat("p", 100), Reason: "permission denied"})
+	}
+	b := r.Encode()
+	got, err := snapshot.DecodeRecord(b)
+	must(t, err)
+	if len(b) > snapshot.RecordSizeMax || len(got.Paths) != len(r.Paths) || len(got.Problems) < 10_000 || len(got.Problems) == len(r.Problems) {
+		t.Errorf("%d paths and %d problems in %d bytes", len(got.Paths), len(got.Problems), len(b))
+	}
+}
+
 // known are the tags of nodes.
 func known(tag tlv.Tag) bool {
 	for _, k := range []tlv.Tag{1, 3, 5, 6, 7, 9, 11, 12, 14, 15, 16, 19, 21, 23, 25, 26, 29, 31, 33} {

@@ -121,8 +121,12 @@ type Problem struct {
 	Reason string
 }
 
-// problemsSizeMax bounds the list of problems in a record, in bytes; the counts in Stats and Capture go on.
-const problemsSizeMax = 4 << 20
+// What the parts of a record may take of RecordSizeMax, in bytes. What is left is for the root and the mounts.
+const (
+	GivenSizeMax    = 5 << 20  // what the user gave: paths, tags, patterns
+	problemsSizeMax = 4 << 20  // of the list of problems, which has less where there is less room; the counts in Stats and Capture go on
+	laterSizeMax    = 64 << 10 // what is behind the problems, and what a successor may add
+)
 
 // Tags of a record's fields.
 const (
@@ -147,6 +151,18 @@ const (
 	recSettled  tlv.Tag = 32
 	recOrigin   tlv.Tag = 34
 )
+
+// CheckGiven reports whether there is room for what the user gave. It is asked before a backup begins, since a record that is too long can't
+// be stored.
+func (r *Record) CheckGiven() error {
+	b := appendStrings(nil, recPath, r.Paths)
+	b = appendStrings(b, recTag, r.Tags)
+	if b = appendStrings(b, recExclude, r.Excludes); len(b) > GivenSizeMax {
+		return fmt.Errorf("%d paths and %d patterns take %d bytes in the snapshot's record, which has room for %d", len(r.Paths), len(r.Excludes),
+			len(b), GivenSizeMax)
+	}
+	return nil
+}
 
 // Encode returns r's record.
 func (r *Record) Encode() []byte {
@@ -177,11 +193,15 @@ func (r *Record) Encode() []byte {
 		v = tlv.AppendBytes(v, 6, m.Method)
 		b = tlv.AppendBytes(b, recMount, tlv.AppendBytes(v, 8, m.Reason))
 	}
-	for limit, i := len(b)+problemsSizeMax, 0; i < len(r.Problems) && len(b) < limit; i++ {
-		p := &r.Problems[i]
+	limit := min(len(b)+problemsSizeMax, RecordSizeMax-laterSizeMax)
+	for i := range r.Problems {
+		p, end := &r.Problems[i], len(b)
 		v := tlv.AppendUint(nil, 2, uint64(p.Kind))
 		v = tlv.AppendBytes(v, 4, p.Path)
-		b = tlv.AppendBytes(b, recProblem, tlv.AppendBytes(v, 6, p.Reason))
+		if b = tlv.AppendBytes(b, recProblem, tlv.AppendBytes(v, 6, p.Reason)); len(b) > limit {
+			b = b[:end]
+			break
+		}
 	}
 	if !r.Original.IsZero() {
 		b = tlv.AppendBytes(b, recOriginal, r.Original[:])

@@ -23,6 +23,15 @@ type Dir struct {
 
 const openDir = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC | unix.O_NONBLOCK
 
+// OpenMax is how many folders may be open at once, such that there are descriptors left for all else.
+func OpenMax() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 128 // half of the least that systems allow
+	}
+	return int(min(uint64(limit.Cur)/2, 1<<20))
+}
+
 // OpenDir opens a folder by its path. The last element may be a symbolic link, as the user gave it.
 func OpenDir(path string) (*Dir, error) {
 	fd, err := retry(func() (int, error) { return unix.Open(path, openDir, 0) })

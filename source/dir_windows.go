@@ -13,6 +13,9 @@ import (
 // Dir is a folder. On Windows it is a path.
 type Dir struct{ path string }
 
+// OpenMax is how many folders may be open at once; nothing bounds them here.
+func OpenMax() int { return 1 << 20 }
+
 // OpenDir opens a folder by its path.
 func OpenDir(path string) (*Dir, error) {
 	if _, err := os.Stat(path); err != nil {

@@ -21,10 +21,24 @@ func argsBetween(least, most int) cobra.PositionalArgs {
 		case len(args) < least:
 			return usageError{fmt.Errorf("something is missing: %s", cmd.UseLine()), cmd.CommandPath()}
 		case most >= 0 && len(args) > most:
-			return usageError{fmt.Errorf("%q is too much: %s", args[most], cmd.UseLine()), cmd.CommandPath()}
+			err := fmt.Errorf("%q is too much: %s", args[most], cmd.UseLine())
+			if f := flagAlone(cmd.Flags()); f != nil {
+				return withHint(err, "the value of --%s stands behind an equals sign: --%s=%s", f.Name, f.Name, args[most])
+			}
+			return usageError{err, cmd.CommandPath()}
 		}
 		return nil
 	}
+}
+
+// flagAlone returns a flag that was given without the value that it can have, and nil if none was: what stands behind it may be meant for that.
+func flagAlone(flags *pflag.FlagSet) (alone *pflag.Flag) {
+	flags.Visit(func(f *pflag.Flag) {
+		if f.NoOptDefVal == f.Value.String() && f.Value.Type() != "bool" && f.NoOptDefVal != "" {
+			alone = f
+		}
+	})
+	return alone
 }
 
 // commandsOnly is for a command that has others below it: an argument would be one that there is not.

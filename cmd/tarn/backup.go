@@ -119,6 +119,9 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 	if err := a.excludes(b, r.folder(), &o); err != nil {
 		return err
 	}
+	if err := o.Record.CheckGiven(); err != nil {
+		return withHint(err, "name the folders that the files are in, and leave out what is not wanted with --exclude")
+	}
 	o.Data, o.Meta = r.DataChunker(), r.MetaChunker()
 	if o.Parent, err = a.parent(ctx, r.Repo, b, &o); err != nil {
 		return err

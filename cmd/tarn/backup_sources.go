@@ -70,7 +70,10 @@ func (a *app) readPaths(file string, end byte) ([]string, error) {
 		defer f.Close()
 		in = f
 	}
-	data, err := io.ReadAll(io.LimitReader(in, listSizeMax))
+	data, err := io.ReadAll(io.LimitReader(in, listSizeMax+1))
+	if err == nil && len(data) > listSizeMax {
+		err = fmt.Errorf("more than %d bytes", listSizeMax)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the paths in %s: %w", file, err)
 	}

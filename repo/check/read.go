@@ -179,9 +179,18 @@ func (c *checker) readSegment(s *stream, d *decoder, o *seal.Opener, at segment,
 	return err
 }
 
+// tailMax bounds what follows the segments of a pack of so many bytes: the directory, the footer, and padding, which is an eighth of it or, in
+// the smallest packs, nearly all.
+func tailMax(size int64) int64 {
+	return index.DirectorySizeMax + 2*seal.TagSize + seal.FooterSize + min(size, index.PackSizeMax)/8 + pack.SizeMin
+}
+
 // readTail proves what follows the segments: directory, padding and footer.
 func readTail(s *stream, o *seal.Opener, size int64, dir *index.Pack) error {
 	end := s.size
+	if size-end > tailMax(size) {
+		return fmt.Errorf("directory: %w: %d bytes follow the segments", seal.ErrCorrupt, size-end)
+	}
 	tail, err := io.ReadAll(io.LimitReader(s, max(size-end, 0)))
 	if err != nil {
 		return fmt.Errorf("directory: %w", err)

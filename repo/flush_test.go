@@ -1,0 +1,88 @@
+package repo_test
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/storage/memory"
+)
+
+// TestFlushWhileOthersSave flushes again and again while others go on, as a long backup does for its partial snapshots. What one saved before a
+// flush is there after it, and uploads that begin while the flush waits do it no harm.
+func TestFlushWhileOthersSave(t *testing.T) {
+	ctx := t.Context()
+	r := create(t, memory.New())
+	w, err := r.NewWriter(ctx, repo.WriterOptions{Session: session(repo.PurposeBackup), PackSize: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var others sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 4 {
+		lane, random := w.Lane(), rand.NewChaCha8([32]byte{byte(i)})
+		others.Go(func() {
+			plain := make([]byte, 32<<10)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				random.Read(plain)
+				if _, err := lane.Save(ctx, blob.Data, plain); err != nil {
+					t.Error(err)
+					return
+				}
+				if err := lane.Flush(ctx); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	lane, random := w.Lane(), rand.NewChaCha8([32]byte{9})
+	plain := make([]byte, 1<<10)
+	for range 30 {
+		random.Read(plain)
+		id, err := lane.Save(ctx, blob.Data, plain)
+		if err == nil {
+			err = w.Flush(ctx)
+		}
+		if err == nil {
+			_, err = w.Load(ctx, blob.Data, id)
+		}
+		if err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	others.Wait()
+	if _, err := w.Commit(ctx, []byte("no record")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRecordTooLong: what could be stored and not be read again is refused, and the session can go on.
+func TestRecordTooLong(t *testing.T) {
+	ctx := t.Context()
+	r := create(t, memory.New())
+	w, err := r.NewWriter(ctx, repo.WriterOptions{Session: session(repo.PurposeBackup)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := make([]byte, 8<<20+1)
+	if _, err := w.PutSnapshot(ctx, record); err == nil {
+		t.Error("a record of more than 8 MiB was stored")
+	}
+	name, err := w.Commit(ctx, record[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := r.LoadSnapshot(ctx, name); err != nil || len(data) != 8<<20 {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}
