@@ -161,3 +161,54 @@ func TestManyAttributes(t *testing.T) {
 		}
 	}
 }
+
+// stutter is a file system that says some things twice: the name of a file, as others do if it is removed and made again while its folder is
+// being read, and the name of an extended attribute.
+type stutter struct{ fs.Inode }
+
+func (r *stutter) OnAdd(ctx context.Context) {
+	for _, name := range []string{"a", "b", "c"} {
+		r.AddChild(name, r.NewPersistentInode(ctx, &stutteringFile{}, fs.StableAttr{Mode: fuse.S_IFREG}), false)
+	}
+}
+
+func (r *stutter) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
+	var list []fuse.DirEntry
+	for _, name := range []string{"b", "a", "c", "b", "a"} {
+		list = append(list, fuse.DirEntry{Name: name, Mode: fuse.S_IFREG})
+	}
+	return fs.NewListDirStream(list), 0
+}
+
+type stutteringFile struct{ oldNode }
+
+func (*stutteringFile) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
+	const names = "security.two\x00security.one\x00security.two\x00"
+	if len(dest) < len(names) {
+		return uint32(len(names)), syscall.ERANGE
+	}
+	return uint32(copy(dest, names)), 0
+}
+
+func (*stutteringFile) Getxattr(_ context.Context, _ string, dest []byte) (uint32, syscall.Errno) {
+	return uint32(copy(dest, "value")), 0
+}
+
+// TestNamesThatComeTwice: what a folder lists twice is there once.
+func TestNamesThatComeTwice(t *testing.T) {
+	dir := mountAttrs(t, &stutter{})
+	r := create(t, memory.New())
+	_, rec := must(t, r, nil, dir)
+	if rec.Stats.Files != 3 || len(rec.Problems) > 0 {
+		t.Errorf("%d files of 3, problems %v", rec.Stats.Files, rec.Problems)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		n, err := snapshot.Lookup(t.Context(), r, rec.Root, dir+"/"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(n.Xattrs) != 2 {
+			t.Errorf("%s: %d attributes of 2", name, len(n.Xattrs))
+		}
+	}
+}

@@ -151,15 +151,18 @@ func (l *Lists) NewTreeBuilder() *TreeBuilder {
 	return &TreeBuilder{records: records{lists: l, kind: blob.Tree, out: elements{lists: l, kind: blob.Tree, limit: 1}}}
 }
 
-// Add adds a node.
+// Add adds a node. One that a reader would refuse is an error, after which the folder can go on without it.
 func (t *TreeBuilder) Add(ctx context.Context, n *Node) error {
 	if t.begun && n.Name <= t.last {
 		return fmt.Errorf("folder entry %q comes after %q", n.Name, t.last)
 	}
+	if err := validate(n); err != nil {
+		return fmt.Errorf("folder entry: %w", err)
+	}
 	begin := len(t.buf)
 	t.buf = AppendNode(t.buf, n)
 	if size := len(t.buf) - begin; size > NodeSizeMax {
-		t.buf = t.buf[:begin] // the folder can go on without this entry
+		t.buf = t.buf[:begin]
 		return fmt.Errorf("folder entry %q: %d bytes of metadata, the limit is %d", n.Name, size, NodeSizeMax)
 	}
 	t.last, t.begun = n.Name, true

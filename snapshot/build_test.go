@@ -211,6 +211,11 @@ func TestTreeBuilderRefuses(t *testing.T) {
 		{fifo("c"), true}, // what was refused left nothing behind
 		{fifo("c\x00"), true},
 		{snapshot.Node{Name: "d", Type: snapshot.Symlink, Target: strings.Repeat("t", snapshot.NodeSizeMax-100)}, true},
+		{fifo(strings.Repeat("n", snapshot.NameSizeMax+1)), false},
+		{snapshot.Node{Name: "n", Type: snapshot.FIFO, Xattrs: []snapshot.Xattr{{Name: "user.a"}, {Name: "user.a"}}}, false},
+		{snapshot.Node{Name: "n", Type: snapshot.FIFO, Xattrs: []snapshot.Xattr{{}}}, false},
+		{snapshot.Node{Name: "n", Type: snapshot.File, Size: 1}, false},
+		{snapshot.Node{Name: "n"}, false},
 		{fifo("\xff"), true},
 	} {
 		if err := b.Add(context.Background(), &test.node); (err == nil) != test.good {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/tlv"
@@ -245,7 +244,7 @@ func decodeNode(record string, n *Node) error {
 	return validate(n)
 }
 
-// validate refuses nodes that no backup writes. Names are checked where they are used (package restore), since only the
+// validate refuses nodes that no backup writes; writers and readers ask it. Names are checked where they are used (package restore), since only the
 // root of a snapshot may be nameless.
 func validate(n *Node) error {
 	if !n.Type.Valid() {
@@ -253,6 +252,11 @@ func validate(n *Node) error {
 	}
 	if len(n.Name) > NameSizeMax {
 		return fmt.Errorf("node %q...: name of %d bytes", n.Name[:32], len(n.Name))
+	}
+	for i := range n.Xattrs {
+		if n.Xattrs[i].Name == "" || i > 0 && n.Xattrs[i-1].Name >= n.Xattrs[i].Name {
+			return fmt.Errorf("node %q: extended attributes out of order", n.Name)
+		}
 	}
 	if n.Type == Dir && len(n.Content.Elements) > 1 {
 		return fmt.Errorf("node %q: a folder with %d content elements", n.Name, len(n.Content.Elements))
@@ -308,10 +312,6 @@ func readXattr(r *tlv.Reader, n *Node) {
 	}
 	if s[0] != 0 && x.Ref.IsZero() {
 		r.Fail(errors.New("bad extended attribute"))
-		return
-	}
-	if k := len(n.Xattrs); k > 0 && strings.Compare(n.Xattrs[k-1].Name, x.Name) >= 0 {
-		r.Fail(errors.New("extended attributes out of order"))
 		return
 	}
 	n.Xattrs = append(n.Xattrs, x)

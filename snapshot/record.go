@@ -124,6 +124,7 @@ type Problem struct {
 // What the parts of a record may take of RecordSizeMax, in bytes. What is left is for the root and the mounts.
 const (
 	GivenSizeMax    = 5 << 20  // what the user gave: paths, tags, patterns
+	hostSizeMax     = 255      // of a host's name: DNS has 253, Linux 64
 	problemsSizeMax = 4 << 20  // of the list of problems, which has less where there is less room; the counts in Stats and Capture go on
 	laterSizeMax    = 64 << 10 // what is behind the problems, and what a successor may add
 )
@@ -155,6 +156,9 @@ const (
 // CheckGiven reports whether there is room for what the user gave. It is asked before a backup begins, since a record that is too long can't
 // be stored.
 func (r *Record) CheckGiven() error {
+	if len(r.Host) > hostSizeMax {
+		return fmt.Errorf("a host's name of %d bytes, the limit is %d", len(r.Host), hostSizeMax)
+	}
 	b := appendStrings(nil, recPath, r.Paths)
 	b = appendStrings(b, recTag, r.Tags)
 	if b = appendStrings(b, recExclude, r.Excludes); len(b) > GivenSizeMax {

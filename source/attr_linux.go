@@ -3,7 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,7 +82,8 @@ func readXattrs(list func([]byte) (int, error), get func(string, []byte) (int, e
 			failed = errors.Join(failed, fmt.Errorf("extended attribute %q: %w", name, err))
 		}
 	}
-	sort.Slice(xattrs, func(i, j int) bool { return xattrs[i].Name < xattrs[j].Name })
+	slices.SortFunc(xattrs, func(a, b snapshot.Xattr) int { return strings.Compare(a.Name, b.Name) })
+	xattrs = slices.CompactFunc(xattrs, func(a, b snapshot.Xattr) bool { return a.Name == b.Name }) // what made-up file systems say is not to be relied on
 	return xattrs, failed
 }
 

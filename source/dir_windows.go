@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 
 	"github.com/tarn-backup/tarn/snapshot"
 )
@@ -47,8 +47,8 @@ func (d *Dir) List() ([]string, error) {
 	}
 	defer f.Close()
 	names, err := f.Readdirnames(-1)
-	sort.Strings(names)
-	return names, err
+	slices.Sort(names)
+	return slices.Compact(names), err
 }
 
 // Lstat says what an entry is.

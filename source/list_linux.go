@@ -3,7 +3,7 @@ package source
 import (
 	"encoding/binary"
 	"io/fs"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,7 +13,8 @@ import (
 var direntBuffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
 // List returns the names in the folder, ascending bytewise, without "." and "..". The names of one call to the kernel share a string,
-// so that a folder of a million entries costs a few hundred allocations (getdents64(2)).
+// so that a folder of a million entries costs a few hundred allocations (getdents64(2)). What is removed and made again meanwhile may come twice from
+// there; here it is there once.
 func (d *Dir) List() ([]string, error) {
 	buf := direntBuffers.Get().(*[]byte)
 	defer direntBuffers.Put(buf)
@@ -34,8 +35,8 @@ func (d *Dir) List() ([]string, error) {
 		}
 		names = appendNames(names, (*buf)[:n])
 	}
-	sort.Strings(names)
-	return names, nil
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // appendNames takes the names out of a run of struct linux_dirent64: inode 8, offset 8, length 2, type 1, name.

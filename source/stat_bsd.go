@@ -4,7 +4,7 @@ package source
 
 import (
 	"os"
-	"sort"
+	"slices"
 
 	"github.com/tarn-backup/tarn/snapshot"
 	"golang.org/x/sys/unix"
@@ -32,8 +32,8 @@ func (d *Dir) List() ([]string, error) {
 	}
 	defer f.Close()
 	names, err := f.Readdirnames(-1)
-	sort.Strings(names)
-	return names, err
+	slices.Sort(names)
+	return slices.Compact(names), err
 }
 
 // FromUnix converts what fstat(2) says.

@@ -113,11 +113,19 @@ func samePaths(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
+// fileNameMax is how many bytes a file's name may have where it is restored.
+const fileNameMax = 255
+
 // stream sets standard input, or a command's output, as the source.
 func (a *app) stream(ctx context.Context, b *backupFlags, args []string, o *backup.Options) error {
 	name := path.Clean("/" + filepath.ToSlash(b.stdinName))
 	if name == "/" {
 		return fmt.Errorf("--stdin-filename %q is no name of a file", b.stdinName)
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if len(part) > fileNameMax {
+			return fmt.Errorf("--stdin-filename: a name of %d bytes, the limit is %d", len(part), fileNameMax)
+		}
 	}
 	o.Record.Paths = []string{name}
 	if len(b.filesFrom)+len(b.filesFrom0) > 0 || b.stdin && (len(args) > 0 || b.stdinCommand) {
