@@ -465,12 +465,19 @@ func (i *interrupted) Read(p []byte) (int, error) {
 	return i.rd.Read(p)
 }
 
+func (i *interrupted) SkipZeros() int64 {
+	if s, ok := i.rd.(chunker.ZeroSkipper); ok {
+		return s.SkipZeros()
+	}
+	return 0
+}
+
 // stream cuts what rd holds and saves it.
 func (r *reader) stream(ctx context.Context, rd io.Reader) (size uint64, c snapshot.Content, err error) {
 	if r.large == nil {
 		r.large = chunker.NewStream(r.o.Data, nil, nil)
 	}
-	r.large.Reset(&interrupted{ctx, rd}) // a run of zeros is one element, and may be of exabytes
+	r.large.Reset(&interrupted{ctx, rd}) // a run of zeros is one element, and may be long
 	list := elements{reader: r, list: r.lists.NewContentBuilder()}
 	defer list.close(ctx)
 	for {

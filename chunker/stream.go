@@ -5,11 +5,19 @@ import "io"
 // idleMax is how many times in a row a reader may return nothing.
 const idleMax = 100
 
+// A ZeroSkipper is a reader that can pass over zero bytes which it knows of, those of a hole in a file, faster than it reads them.
+type ZeroSkipper interface {
+	io.Reader
+	// SkipZeros passes over the zero bytes that come next, and returns how many. After 0 they have to be read, if any come.
+	SkipZeros() int64
+}
+
 // Stream cuts what a reader returns. It keeps one buffer, from which it hands out chunks without a copy, and belongs to
 // one goroutine.
 type Stream struct {
 	c       Chunker
 	r       io.Reader
+	skipper ZeroSkipper // r, if it is one
 	maximum int
 	buf     []byte
 	lo, hi  int   // buf[lo:hi] was read and not yet handed out; a boundary is at lo
@@ -19,16 +27,18 @@ type Stream struct {
 // NewStream returns a stream of what is left of r, which may be nil until Reset. It uses buf, if that holds at least
 // twice the Max of c and ZeroRunMin bytes, or else a buffer of its own.
 func NewStream(c Chunker, r io.Reader, buf []byte) *Stream {
-	s := &Stream{c: c, r: r, maximum: c.Params().Max, buf: buf}
+	s := &Stream{c: c, maximum: c.Params().Max, buf: buf}
 	if least := max(2*s.maximum, ZeroRunMin); len(buf) < least {
 		s.buf = make([]byte, least)
 	}
+	s.Reset(r)
 	return s
 }
 
 // Reset begins with another reader, with the same chunker and buffer.
 func (s *Stream) Reset(r io.Reader) {
 	s.r, s.lo, s.hi, s.err = r, 0, 0, nil
+	s.skipper, _ = r.(ZeroSkipper)
 }
 
 // Next returns the next chunk, which is valid until the next call of a method, or io.EOF behind the last. If the reader
@@ -71,6 +81,9 @@ func (s *Stream) Zeros() (int64, error) {
 		}
 		if s.err != nil {
 			return 0, s.err
+		}
+		if s.skipper != nil {
+			run += s.skipper.SkipZeros()
 		}
 		s.fill()
 		z = ZeroPrefix(s.buf[s.lo:s.hi])

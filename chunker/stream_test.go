@@ -142,6 +142,53 @@ func TestStreamZeros(t *testing.T) {
 	}
 }
 
+// skipper passes over up to most zeros at once, if they end in its input.
+type skipper struct {
+	*bytes.Reader
+	most int
+	read int64
+}
+
+func (s *skipper) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.read += int64(n)
+	return n, err
+}
+
+func (s *skipper) SkipZeros() (n int64) {
+	for range s.most {
+		if b, err := s.ReadByte(); err != nil || b != 0 {
+			if err == nil {
+				_ = s.UnreadByte() // what was just read
+			}
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// TestZeroSkipper checks that the same comes of a stream whether its zeros are passed over or read.
+func TestZeroSkipper(t *testing.T) {
+	const least = chunker.ZeroRunMin
+	c := newChunker(t, chunker.Gear, 1, tiny)
+	for _, hole := range []int{0, 1, least - 1, least, 3*least + 1, 64 * least} {
+		for _, tail := range [][]byte{nil, random(5, 5000)} {
+			input := slices.Concat(make([]byte, hole), random(6, 5000), make([]byte, hole), tail)
+			want := elements(t, chunker.NewStream(c, bytes.NewReader(input), nil))
+			for _, most := range []int{0, 1, least, len(input)} {
+				r := &skipper{Reader: bytes.NewReader(input), most: most}
+				if got := elements(t, chunker.NewStream(c, r, nil)); !slices.Equal(got, want) {
+					t.Errorf("holes of %d, passed over by %d: %v, want %v", hole, most, got, want)
+				}
+				if most == len(input) && r.read > 6*least {
+					t.Errorf("holes of %d: %d bytes were read", hole, r.read)
+				}
+			}
+		}
+	}
+}
+
 // TestHole checks that a hole between data leaves no more than one window of zeros in the chunks.
 func TestHole(t *testing.T) {
 	data := random(4, 300<<10)

@@ -195,7 +195,7 @@ func (l *Lists) NewContentBuilder() *ContentBuilder {
 
 // Add adds the next element. Neighbouring runs of zeros become one.
 func (c *ContentBuilder) Add(ctx context.Context, e Element) error {
-	if e.Length == 0 || e.Length >= 1<<62 || c.zeros >= 1<<62 {
+	if e.Length == 0 || e.Length >= 1<<63 || e.Length+c.zeros >= 1<<63 {
 		return fmt.Errorf("content element of %d bytes", e.Length)
 	}
 	if e.IsZeros() {

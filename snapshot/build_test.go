@@ -186,7 +186,7 @@ func TestZeros(t *testing.T) {
 		}
 	}
 	b := newStore().lists(256).NewContentBuilder()
-	for _, n := range []uint64{0, 1 << 62, math.MaxUint64} {
+	for _, n := range []uint64{0, 1 << 63, math.MaxUint64} {
 		if err := b.Add(context.Background(), snapshot.Element{Length: n}); err == nil {
 			t.Errorf("a hole of %d bytes was taken", n)
 		}

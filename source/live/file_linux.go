@@ -91,7 +91,7 @@ func (f *File) Read(p []byte) (int, error) {
 	if f.off == 0 {
 		f.holes = holesOf(f.traits, &f.first)
 	}
-	n := f.holes.zeros(f.src, f.off, f.size, len(p))
+	n := int(min(f.holes.zeros(f.src, f.off, f.size), int64(len(p))))
 	if n > 0 {
 		clear(p[:n])
 	} else {
@@ -111,6 +111,18 @@ func (f *File) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// SkipZeros passes over what is left of the hole that is read just now, if it is one, and returns its length.
+func (f *File) SkipZeros() int64 {
+	if f.ended || f.off == 0 || f.sum != nil || f.lease != nil && !f.c.leases.standing(f.lease) { // Read knows what to do
+		return 0
+	}
+	hole := f.holes.zeros(f.src, f.off, f.size)
+	if f.off += hole; f.off == f.size {
+		f.end()
+	}
+	return hole
 }
 
 // end takes the last look, and lets go of the file.

@@ -23,8 +23,8 @@ func holesOf(t traits, st *Stat) holes {
 	return holes{on: t.stable && st.Blocks*512 < st.Size && st.Size >= holeMin}
 }
 
-// zeros returns how many of the n bytes at off lie in a hole; 0 if so few that reading them is as good. The file ends at size at the latest.
-func (h *holes) zeros(fd int, off, size int64, n int) int {
+// zeros returns how many bytes from off on lie in a hole; 0 if so few that reading them is as good. The file ends at size at the latest.
+func (h *holes) zeros(fd int, off, size int64) int64 {
 	if !h.on {
 		return 0
 	}
@@ -43,7 +43,7 @@ func (h *holes) zeros(fd int, off, size int64, n int) int {
 	if hole < holeMin {
 		return 0
 	}
-	return int(min(hole, int64(n)))
+	return hole
 }
 
 // sparse reads a file that does not change.
@@ -69,8 +69,18 @@ func PassHoles(f *os.File) io.Reader {
 	return &sparse{file: f, holes: h, size: st.Size}
 }
 
+func (s *sparse) zeros() int64 { return s.holes.zeros(int(s.file.Fd()), s.off, s.size) }
+
+// SkipZeros passes over what is left of the hole that is read just now, if it is one.
+func (s *sparse) SkipZeros() int64 {
+	hole := s.zeros()
+	s.off += hole
+	return hole
+}
+
 func (s *sparse) Read(p []byte) (int, error) {
-	if n := s.holes.zeros(int(s.file.Fd()), s.off, s.size, len(p)); n > 0 {
+	if hole := s.zeros(); hole > 0 {
+		n := int(min(hole, int64(len(p))))
 		clear(p[:n])
 		s.off += int64(n)
 		return n, nil

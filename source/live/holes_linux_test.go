@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tarn-backup/tarn/chunker"
 	"github.com/tarn-backup/tarn/snapshot"
 	"github.com/tarn-backup/tarn/source/live"
 )
@@ -69,6 +70,22 @@ func readBytes(t *testing.T) (n int64) {
 	return n
 }
 
+// passOver reads like a stream that passes over the holes.
+func passOver(r io.Reader) (got []byte, err error) {
+	var buf [4 << 10]byte
+	for {
+		n, err := r.Read(buf[:])
+		got = append(got, buf[:n]...)
+		if err == io.EOF {
+			return got, nil
+		}
+		if err != nil {
+			return got, err
+		}
+		got = append(got, make([]byte, r.(chunker.ZeroSkipper).SkipZeros())...)
+	}
+}
+
 // TestHoles reads files with holes, as they are while they are used and from a file system that is held still: with all bytes, and without
 // reading the holes.
 func TestHoles(t *testing.T) {
@@ -95,11 +112,13 @@ func TestHoles(t *testing.T) {
 				see(live.PassHoles(held))
 			}
 			want := holed(t, filepath.Join(dir, "holed"))
-			both("holed", func(r io.Reader) {
-				if got, err := readAll(r); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
-				}
-			})
+			for name, read := range map[string]func(io.Reader) ([]byte, error){"read": readAll, "passed over": passOver} {
+				both("holed", func(r io.Reader) {
+					if got, err := read(r); err != nil || !bytes.Equal(got, want) {
+						t.Errorf("%s: %d bytes of %d, %v", name, len(got), len(want), err)
+					}
+				})
+			}
 			const large = 256 << 20
 			err := os.WriteFile(filepath.Join(dir, "large"), []byte("data"), 0o600)
 			if err == nil {
@@ -108,6 +127,14 @@ func TestHoles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			both("large", func(r io.Reader) {
+				var head [64 << 10]byte
+				n, err := io.ReadFull(r, head[:])
+				hole := r.(chunker.ZeroSkipper).SkipZeros()
+				if more, end := r.Read(head[:]); err != nil || int64(n)+hole != large || more > 0 || end != io.EOF {
+					t.Errorf("%d bytes, %v; then a hole of %d, and %d more bytes, %v", n, err, hole, more, end)
+				}
+			})
 			both("large", func(r io.Reader) {
 				before := readBytes(t)
 				n, err := io.Copy(io.Discard, r)
