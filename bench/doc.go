@@ -3,7 +3,7 @@
 // It drives command lines, tarn's own among them, and knows nothing of what is inside: a [Peer] is a program with its commands for each
 // [Step], a [Workload] is a recipe for a folder and for how it changes. [Run] takes all of them through the steps, in rounds: in each round every
 // program does each step once, and which of them begins goes round, too, so that what the machine does beside hits all alike.
-// Before each round the folder is read once, and before each step all that was written is synced. Each restore goes into a file system that
+// Before each step the folder is read once, if it may be needed, and all that was written is synced. Each restore goes into a file system that
 // was just made, if this is Linux and we are root, and else into a folder that stays until the end: what others removed before would count.
 //
 // What is measured is the process that is started, with those that it waited for: time, processor time and peak memory come from the kernel's

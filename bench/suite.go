@@ -212,8 +212,14 @@ func (r *round) step(ctx context.Context, step Step) error {
 	return ctx.Err()
 }
 
-// take measures the command lines of a step. What was written before is on the disk by then.
+// take measures the command lines of a step. What was written before is on the disk by then, and the files are in memory: borg tells the system to
+// forget what it has read.
 func (r *round) take(ctx context.Context, step Step, m *Measurement) (err error) {
+	if step != Unchanged {
+		if err := r.workload.warm(ctx); err != nil {
+			return err
+		}
+	}
 	syncAll()
 	m.Load = load()
 	m.Usage, err = r.calls(ctx, r.peer.steps[step](r.place))
