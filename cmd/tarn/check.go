@@ -89,7 +89,7 @@ everything has its turn.
 
 --scrub needs no password, and so is for the machine that has the disks: it compares the hash of every object with its name.
 
-With IDs only these snapshots are checked, and what they need.`,
+With IDs, --host, --tag or --path only these snapshots are checked, and what they need.`,
 		Example: `  tarn check
   tarn check --read-data
   tarn check --read-data-subset 5G --older-than 30d
@@ -130,6 +130,19 @@ func (a *app) check(ctx context.Context, o check.Options, f *checkFlags, args []
 			return err
 		}
 		o.Snapshots = append(o.Snapshots, s.Name)
+	}
+	if len(args) == 0 && f.chooses() {
+		list, unreadable, err := a.loadReadable(ctx, r.Repo, f.criteria)
+		if err != nil {
+			return err
+		}
+		if len(list)+len(unreadable) == 0 {
+			return f.missing("", 0)
+		}
+		o.Snapshots = unreadable // may be meant, and are damaged in any case
+		for _, s := range list {
+			o.Snapshots = append(o.Snapshots, s.Name)
+		}
 	}
 	begin := time.Now()
 	var done, total atomic.Int64

@@ -38,6 +38,9 @@ func (c *criteria) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.partial, "partial", false, "also those of backups that were not finished")
 }
 
+// chooses reports whether any snapshot may be left out by where and of what it is.
+func (c *criteria) chooses() bool { return len(c.hosts)+len(c.tags)+len(c.paths) > 0 }
+
 // match reports whether a snapshot is meant.
 func (c *criteria) match(r *snapshot.Record) bool {
 	if r.Partial && !c.partial {
@@ -167,7 +170,7 @@ func (c *criteria) missing(id string, have int) error {
 	err := fmt.Errorf("snapshot %q: the repository has %s that match", id, counted(have, "snapshot"))
 	if have == 0 {
 		err = errors.New("no snapshot matches")
-		if len(c.hosts)+len(c.tags)+len(c.paths) == 0 {
+		if !c.chooses() {
 			err = errors.New("the repository has no snapshots")
 		}
 	}
