@@ -31,19 +31,31 @@ func (*oldNode) Read(context.Context, fs.FileHandle, []byte, int64) (fuse.ReadRe
 	return fuse.ReadResultData(nil), 0
 }
 
-// badAttr is one with one extended attribute, whose value can't be read.
-type badAttr struct{ oldNode }
-
-func (*badAttr) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
-	const names = "security.lost\x00"
-	if len(dest) < len(names) {
-		return uint32(len(names)), syscall.ERANGE
-	}
-	return uint32(copy(dest, names)), 0
+// attrs is one with extended attributes: their names as listxattr(2) lists them, the value of each, and the error that who asks for it gets.
+type attrs struct {
+	oldNode
+	names string
+	value []byte
+	err   syscall.Errno
 }
 
-func (*badAttr) Getxattr(context.Context, string, []byte) (uint32, syscall.Errno) {
-	return 0, syscall.EIO
+func (a *attrs) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
+	return told(dest, a.names)
+}
+
+func (a *attrs) Getxattr(_ context.Context, _ string, dest []byte) (uint32, syscall.Errno) {
+	if a.err != 0 {
+		return 0, a.err
+	}
+	return told(dest, a.value)
+}
+
+// told copies an answer to where it is wanted, or says how long it is.
+func told[T string | []byte](dest []byte, answer T) (uint32, syscall.Errno) {
+	if len(dest) < len(answer) {
+		return uint32(len(answer)), syscall.ERANGE
+	}
+	return uint32(copy(dest, answer)), 0
 }
 
 // badAttrs is a file system in which each kind of inode is there twice: with all its attributes, and with one that can't be read.
@@ -51,7 +63,7 @@ type badAttrs struct{ fs.Inode }
 
 func (r *badAttrs) OnAdd(ctx context.Context) {
 	for kind, mode := range map[string]uint32{"file": fuse.S_IFREG, "folder": fuse.S_IFDIR, "fifo": syscall.S_IFIFO} {
-		r.AddChild("bad "+kind, r.NewPersistentInode(ctx, &badAttr{}, fs.StableAttr{Mode: mode}), false)
+		r.AddChild("bad "+kind, r.NewPersistentInode(ctx, &attrs{names: "security.lost\x00", err: syscall.EIO}, fs.StableAttr{Mode: mode}), false)
 		r.AddChild("good "+kind, r.NewPersistentInode(ctx, &oldNode{}, fs.StableAttr{Mode: mode}), false)
 	}
 }
@@ -105,28 +117,13 @@ func TestAttributesThatCantBeRead(t *testing.T) {
 	}
 }
 
-// attrs is an inode with n extended attributes of size bytes each.
-type attrs struct {
-	oldNode
-	n, size int
-}
-
-func (a *attrs) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
+// many is the list of n names.
+func many(n int) string {
 	var names []byte
-	for i := range a.n {
+	for i := range n {
 		names = fmt.Appendf(names, "security.%04x\x00", i)
 	}
-	if len(dest) < len(names) {
-		return uint32(len(names)), syscall.ERANGE
-	}
-	return uint32(copy(dest, names)), 0
-}
-
-func (a *attrs) Getxattr(_ context.Context, _ string, dest []byte) (uint32, syscall.Errno) {
-	if len(dest) < a.size {
-		return uint32(a.size), syscall.ERANGE
-	}
-	return uint32(copy(dest, make([]byte, a.size))), 0
+	return string(names)
 }
 
 // manyAttrs is a file system with inodes that have as many extended attributes as a user may give them elsewhere.
@@ -134,7 +131,8 @@ type manyAttrs struct{ fs.Inode }
 
 func (r *manyAttrs) OnAdd(ctx context.Context) {
 	for kind, mode := range map[string]uint32{"file": fuse.S_IFREG, "folder": fuse.S_IFDIR, "fifo": syscall.S_IFIFO} {
-		for name, a := range map[string]*attrs{"many": {n: 4200}, "much": {n: 700, size: 2000}, "long": {n: 40, size: 60_000}} {
+		for name, a := range map[string]*attrs{"many": {names: many(4200)}, "much": {names: many(700), value: make([]byte, 2000)},
+			"long": {names: many(40), value: make([]byte, 60_000)}} {
 			r.AddChild(name+" "+kind, r.NewPersistentInode(ctx, a, fs.StableAttr{Mode: mode}), false)
 		}
 	}
@@ -168,7 +166,7 @@ type stutter struct{ fs.Inode }
 
 func (r *stutter) OnAdd(ctx context.Context) {
 	for _, name := range []string{"a", "b", "c"} {
-		r.AddChild(name, r.NewPersistentInode(ctx, &stutteringFile{}, fs.StableAttr{Mode: fuse.S_IFREG}), false)
+		r.AddChild(name, r.NewPersistentInode(ctx, &attrs{names: "security.two\x00security.one\x00security.two\x00"}, fs.StableAttr{Mode: fuse.S_IFREG}), false)
 	}
 }
 
@@ -178,20 +176,6 @@ func (r *stutter) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 		list = append(list, fuse.DirEntry{Name: name, Mode: fuse.S_IFREG})
 	}
 	return fs.NewListDirStream(list), 0
-}
-
-type stutteringFile struct{ oldNode }
-
-func (*stutteringFile) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
-	const names = "security.two\x00security.one\x00security.two\x00"
-	if len(dest) < len(names) {
-		return uint32(len(names)), syscall.ERANGE
-	}
-	return uint32(copy(dest, names)), 0
-}
-
-func (*stutteringFile) Getxattr(_ context.Context, _ string, dest []byte) (uint32, syscall.Errno) {
-	return uint32(copy(dest, "value")), 0
 }
 
 // TestNamesThatComeTwice: what a folder lists twice is there once.
