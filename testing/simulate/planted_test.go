@@ -20,7 +20,7 @@ var planted = []struct {
 	edits []edit
 }{
 	{"the index is not put before the snapshot", []edit{{"repo/writer.go",
-		"	return w.putIndex(ctx)\n}\n\n// PutSnapshot", "	return nil\n}\n\n// PutSnapshot"}}},
+		"	return w.putIndex(ctx)\n}\n\n// uploaded", "	return nil\n}\n\n// uploaded"}}},
 	{"packs are not put before the snapshot", []edit{{"repo/writer.go",
 		"	if err := w.Flush(ctx); err != nil {\n		return blob.Name{}, err\n	}\n	name, err := w.putObject(ctx, snapshotName",
 		"	defer w.Flush(ctx)\n	name, err := w.putObject(ctx, snapshotName"}}},
