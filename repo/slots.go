@@ -134,8 +134,10 @@ func (r *Repo) putSlot(ctx context.Context, s seal.Slot) (blob.Name, error) {
 	return name, nil
 }
 
-// RemoveKey removes a slot, unless it is the last one that is intact.
+// RemoveKey removes a slot, unless it is the last one that is intact. If somebody else removed the others at the same time, it is put back.
 func (r *Repo) RemoveKey(ctx context.Context, name blob.Name) error {
+	data, err := storage.ReadAll(ctx, r.storage, keyName(name), seal.SlotSizeMax)
+	intact := err == nil && sha256.Sum256(data) == name
 	slots, _, err := readSlots(ctx, r.storage)
 	if err != nil {
 		return err
@@ -149,7 +151,13 @@ func (r *Repo) RemoveKey(ctx context.Context, name blob.Name) error {
 	if others == 0 {
 		return ErrLastKey
 	}
-	return r.storage.Remove(ctx, keyName(name))
+	if err := r.storage.Remove(ctx, keyName(name)); err != nil || !intact {
+		return err
+	}
+	if slots, _, err = readSlots(ctx, r.storage); err != nil || len(slots) > 0 {
+		return err
+	}
+	return errors.Join(ErrLastKey, r.storage.Put(ctx, keyName(name), data))
 }
 
 // ChangePassword replaces the slot that opened the repository. The new one is durable before the old one goes.
