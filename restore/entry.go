@@ -69,8 +69,14 @@ func (w *writer) place(ctx context.Context, buf *buffer, j *job) (action Action,
 			return 0, nil, err
 		}
 	}
-	if action == Skipped || w.o.DryRun {
+	if action == Skipped {
 		return action, nil, nil
+	}
+	if w.o.DryRun {
+		if action == Replaced {
+			err = w.makeWay(ctx, dir, n.Name, found)
+		}
+		return action, nil, err
 	}
 	if action == Unchanged || action == Updated {
 		return action, found, nil
@@ -250,12 +256,21 @@ func (w *writer) identify(j *job) (*status, error) {
 
 // swap gives a complete entry its name, in place of what is there.
 func (w *writer) swap(ctx context.Context, dir *folder, temporary, name string, found *status) error {
-	if found.typ == snapshot.Dir {
-		if err := w.removeFolder(ctx, dir, name); err != nil {
-			return fmt.Errorf("a folder is in the way: %w", err)
-		}
+	if err := w.makeWay(ctx, dir, name, found); err != nil {
+		return err
 	}
 	return dir.h.thawing(name, func() error { return dir.h.rename(temporary, name) })
+}
+
+// makeWay removes a folder in whose place something else comes. All other types a rename replaces.
+func (w *writer) makeWay(ctx context.Context, dir *folder, name string, found *status) error {
+	if found.typ != snapshot.Dir {
+		return nil
+	}
+	if err := w.removeFolder(ctx, dir, name); err != nil {
+		return fmt.Errorf("a folder is in the way: %w", err)
+	}
+	return nil
 }
 
 // temporaryName is a name that no two runs choose. That it is free is proven by O_EXCL.

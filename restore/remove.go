@@ -11,6 +11,7 @@ import (
 
 var (
 	errNotEmpty = errors.New("it is not empty, and deleting was not asked for")
+	errStays    = errors.New("it is not empty, and not all that is in it can be deleted")
 	errMount    = errors.New("another file system is mounted there")
 )
 
@@ -106,14 +107,36 @@ func (w *writer) removeBelow(ctx context.Context, dir handle, name, path string)
 	return empty
 }
 
-// removeFolder removes a folder that is in the way of an entry of another type: an empty one, or any if deleting was asked for.
+// removeFolder removes a folder that is in the way of an entry of another type: an empty one, or any if deleting was asked for. A dry run sees whether
+// that would do.
 func (w *writer) removeFolder(ctx context.Context, dir *folder, name string) error {
-	err := dir.h.thawing(name, func() error { return dir.h.rmdir(name) })
-	if err == nil || !isNotEmpty(err) {
+	isEmpty, err := w.removeEmpty(dir.h, name)
+	if err != nil || isEmpty {
 		return err
 	}
-	if !w.o.Delete || !w.removeBelow(ctx, dir.h, name, dir.join(name)) {
+	if !w.o.Delete {
 		return errNotEmpty
 	}
-	return dir.h.rmdir(name)
+	if !w.removeBelow(ctx, dir.h, name, dir.join(name)) {
+		return errStays
+	}
+	return w.unlink(dir.h, name, handle.rmdir)
+}
+
+// removeEmpty removes a folder if it is empty, and reports whether it was.
+func (w *writer) removeEmpty(dir handle, name string) (bool, error) {
+	if !w.o.DryRun {
+		err := w.unlink(dir, name, handle.rmdir)
+		if isNotEmpty(err) {
+			return false, nil
+		}
+		return true, err
+	}
+	h, err := dir.openDir(name)
+	if err != nil {
+		return false, err
+	}
+	defer h.close()
+	names, err := h.names()
+	return len(names) == 0, err
 }

@@ -111,7 +111,14 @@ func TestFolderInTheWay(t *testing.T) {
 		must(t, os.Mkdir(filepath.Join(target, "empty"), 0o755))
 		write(t, "mine", target, "full", "mine")
 		write(t, "mine", target, "was-file")
-		sum, err := restore.Run(context.Background(), m, root, target, restore.Options{Overwrite: restore.OverwriteIfChanged, Delete: del}, nil)
+		o := restore.Options{Overwrite: restore.OverwriteIfChanged, Delete: del, DryRun: true}
+		dry, dryErr := restore.Run(context.Background(), m, root, target, o, nil)
+		read(t, target, "full", "mine")
+		o.DryRun = false
+		sum, err := restore.Run(context.Background(), m, root, target, o, nil)
+		if dry.Deleted != sum.Deleted || dry.Files != sum.Files || dry.Failed.Count != sum.Failed.Count || (err == nil) != (dryErr == nil) {
+			t.Errorf("delete %t: a dry run says %v, %+v, the run %v, %+v", del, dryErr, dry, err, sum)
+		}
 		if got := read(t, target, "empty"); got != "1" {
 			t.Errorf("empty: %q", got)
 		}
