@@ -87,15 +87,19 @@ func (w *writer) place(ctx context.Context, buf *buffer, j *job) (action Action,
 
 // judge says what is to be done about an entry that is there, and sets its metadata if only that is wrong.
 func (w *writer) judge(ctx context.Context, buf *buffer, j *job, found *status) (Action, error) {
+	n, dir := &j.node, j.dir
 	switch w.o.Overwrite {
 	case OverwriteRefuse:
 		return 0, fs.ErrExist
 	case OverwriteNever:
 		return Skipped, nil
-	case OverwriteAlways:
+	}
+	if err := w.mayReplace(dir, n, found.typ); err != nil {
+		return 0, err
+	}
+	if w.o.Overwrite == OverwriteAlways {
 		return Replaced, nil
 	}
-	n, dir := &j.node, j.dir
 	if found.typ != n.Type || found.nlink > 1 && n.Link.IsZero() {
 		return Replaced, nil
 	}
@@ -121,6 +125,16 @@ func (w *writer) judge(ctx context.Context, buf *buffer, j *job, found *status) 
 		return Replaced, err
 	}
 	return w.update(ctx, o, j, found)
+}
+
+var errLeftOut = errors.New("something of another type is in its place, and is not among what is to be restored")
+
+// mayReplace returns an error if what is in n's place is not the filter's to take, which it is asked for if that is of another type than n.
+func (w *writer) mayReplace(dir *folder, n *snapshot.Node, found snapshot.Type) error {
+	if w.o.Filter == nil || found == n.Type || w.o.match(dir.join(n.Name), found) == Take {
+		return nil
+	}
+	return errLeftOut
 }
 
 func (w *writer) sameContent(ctx context.Context, buf *buffer, f file, n *snapshot.Node, found *status) (bool, error) {

@@ -133,6 +133,9 @@ func (w *writer) link(ctx context.Context, j *job, ino *inode) (Action, error) {
 		case err == nil && w.o.Overwrite == OverwriteRefuse:
 			return 0, fs.ErrExist
 		case err == nil:
+			if err := w.mayReplace(dir, &j.node, st.typ); err != nil {
+				return 0, err
+			}
 			action, temporary, found = Replaced, temporaryName(), &st
 		case !errors.Is(err, fs.ErrNotExist):
 			return 0, err

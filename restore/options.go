@@ -32,10 +32,11 @@ type Options struct {
 	Announce func(ids []blob.ID) (done func())
 }
 
-// Filter decides what is restored.
+// Filter decides what is restored. What it does not take stays as it is in the target: if that is in the way of an entry of another type, which is to
+// be restored, that one fails.
 type Filter interface {
 	// Match is asked for each path, slash-separated below the restored root, and for "." which is the root itself; with
-	// Options.Delete also for what is in the target only. It is not asked for what is below a folder that it skipped. It is
+	// Options.Delete also for what is in the target only, and for what is there in the place of an entry of another type. It is not asked for what is below a folder that it skipped. It is
 	// called by several goroutines.
 	Match(path string, t snapshot.Type) Decision
 }

@@ -141,6 +141,21 @@ func TestFolderInTheWay(t *testing.T) {
 	}
 }
 
+// What is in the way goes only if the filter takes it.
+func TestLeftOutInTheWay(t *testing.T) {
+	m, target := newMemory(), t.TempDir()
+	root := m.dir(t, "", m.dir(t, "passed", m.file(t, "x", "x")), m.dir(t, "taken", m.file(t, "x", "x")))
+	write(t, "mine", target, "passed")
+	write(t, "extra", target, "taken")
+	o := restore.Options{Overwrite: restore.OverwriteAlways, Delete: true, Filter: filter{"passed": restore.Pass}}
+	sum, err := restore.Run(context.Background(), m, root, target, o, nil)
+	if !errors.Is(err, restore.ErrIncomplete) || sum.Failed.Count != 1 || sum.Failed.Examples[0].Path != "passed" {
+		t.Errorf("error %v, failed %+v", err, sum.Failed)
+	}
+	read(t, target, "passed")
+	read(t, target, "taken", "x")
+}
+
 func TestDelete(t *testing.T) {
 	m, target := newMemory(), t.TempDir()
 	root := m.dir(t, "", m.dir(t, "keep", m.file(t, "x", "x")), m.dir(t, "left out", m.file(t, "x", "x")))

@@ -95,6 +95,9 @@ func (w *writer) clear(f *folder) error {
 	case OverwriteNever:
 		return errKept
 	}
+	if err := w.mayReplace(f.parent, &f.node, f.found.typ); err != nil {
+		return err
+	}
 	if !w.o.DryRun {
 		if err := f.parent.h.thawing(f.node.Name, func() error { return f.parent.h.remove(f.node.Name) }); err != nil {
 			return err

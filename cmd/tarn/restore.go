@@ -42,7 +42,8 @@ that folder's entries come right into the target; without one the whole tree doe
 The target must be empty, unless --overwrite says what to do with what is there: always replaces it, if-changed replaces
 what differs in size or time, never keeps it. --delete removes from the target what the snapshot does not have.
 
-Patterns are those of "tarn backup --help"; their paths begin at what is restored.`,
+Patterns are those of "tarn backup --help"; their paths begin at what is restored. What they leave out stays as it is in the
+target, also if it is in the way of what is to be restored: a file where a folder has to be, for one. That is an error then.`,
 		Example: `  tarn restore latest --target /somewhere
   tarn restore latest:/home/me/Photos --target ~/Photos --overwrite if-changed
   tarn restore latest:/home/me --target /somewhere --whole
