@@ -20,18 +20,8 @@ type folder struct {
 	state    folderState
 	ours     bool                // what is made in it belongs to us
 	heritage heritage            // what it hands down to what is made in it
-	whole    bool                // all its entries were read from the snapshot
+	whole    bool                // all its entries were read from the snapshot, when it was open already
 	extras   map[string]struct{} // names in the target that the snapshot was not seen to have; nil unless they may be deleted
-	seen     []string            // names that the snapshot was seen to have while the folder was pending, if extras may be deleted
-}
-
-// sees notes that the snapshot has an entry of that name, so that it is not an extra one.
-func (f *folder) sees(name string) {
-	if f.state == pending {
-		f.seen = append(f.seen, strings.Clone(name))
-		return
-	}
-	delete(f.extras, name)
 }
 
 // folderState says whether there is something to work on.

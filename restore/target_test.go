@@ -189,7 +189,7 @@ func TestDelete(t *testing.T) {
 	read(t, target, "keep", "x")
 }
 
-// A folder that the filter passes is opened when something in it is taken. What the snapshot was seen to have until then is not deleted.
+// What is restored in a folder that the filter only passes is not deleted, and what the filter leaves out is not, either.
 func TestDeleteInPassedFolders(t *testing.T) {
 	m, target := newMemory(), t.TempDir()
 	taken := func(text string) snapshot.Node { return m.dir(t, "taken", m.file(t, "x", text)) }
@@ -215,6 +215,22 @@ func TestDeleteInPassedFolders(t *testing.T) {
 	read(t, target, "up", "up", "in vain", "no")
 	absent(t, target, "up", "extra")
 	absent(t, target, "up", "up", "taken", "extra")
+}
+
+// What the filter takes is deleted also where the snapshot has nothing that it takes.
+func TestDeleteWhereNothingIsRestored(t *testing.T) {
+	m, target := newMemory(), t.TempDir()
+	root := m.dir(t, "", m.dir(t, "up", m.dir(t, "elsewhere", m.file(t, "no", "no")), m.dir(t, "in vain", m.file(t, "no", "no"))))
+	write(t, "mine", target, "up", "in vain", "no")
+	write(t, "extra", target, "up", "in vain", "extra")
+	o := restore.Options{Overwrite: restore.OverwriteIfChanged, Delete: true, Filter: filter{"up": restore.Pass, "up/in vain": restore.Pass,
+		"up/in vain/no": restore.Skip, "up/elsewhere": restore.Pass, "up/elsewhere/no": restore.Skip}}
+	if sum := run(t, m, root, target, o); sum.Deleted != 1 || sum.Folders != 0 {
+		t.Errorf("%+v", sum)
+	}
+	read(t, target, "up", "in vain", "no")
+	absent(t, target, "up", "in vain", "extra")
+	absent(t, target, "up", "elsewhere")
 }
 
 // A folder whose list can't be read entirely is no reason to delete anything.

@@ -12,6 +12,7 @@ import (
 
 // A pass goes over the tree once: the first writes, a second may verify.
 type pass interface {
+	early(f *folder) bool                                      // whether f, which the filter only passes, is entered before anything in it is taken
 	enter(ctx context.Context, f *folder)                      // opens f, whose parent is open; called by the walker
 	entry(ctx context.Context, buf *buffer, j *job)            // deals with what is no folder; called by the workers
 	needs(j *job, ids []blob.ID) []blob.ID                     // appends the blobs that entry is certain to load
@@ -163,7 +164,7 @@ func (w *walker) flush(ctx context.Context) {
 // folder goes through f's entries. The list of a large folder consists of several blobs, and each is read by itself: one that is damaged
 // takes only its own entries with it.
 func (w *walker) folder(ctx context.Context, f *folder, level int) {
-	f.whole = true
+	f.whole = f.state != pending
 	broken := func(err error) {
 		f.whole = false
 		if ctx.Err() == nil {
@@ -207,9 +208,7 @@ func (w *walker) folder(ctx context.Context, f *folder, level int) {
 
 // node hands an entry on, or goes into it.
 func (w *walker) node(ctx context.Context, f *folder, n *snapshot.Node, level int) {
-	if w.r.o.Delete {
-		f.sees(n.Name)
-	}
+	delete(f.extras, n.Name)
 	d := Take
 	if w.r.o.Filter != nil {
 		d = w.r.o.match(f.join(n.Name), n.Type)
@@ -225,7 +224,7 @@ func (w *walker) node(ctx context.Context, f *folder, n *snapshot.Node, level in
 		sub := &folder{parent: f, node: *n, decision: d}
 		f.hold()
 		sub.users.Store(1)
-		if d == Pass || w.ensure(ctx, sub) {
+		if d == Pass && !w.pass.early(sub) || w.ensure(ctx, sub) {
 			w.folder(ctx, sub, level+1)
 		}
 		w.release(ctx, sub)

@@ -16,6 +16,17 @@ func (w *writer) broken(f *folder, t snapshot.Type, name string, err error) {
 	w.ledger.failed(f.join(name), t, err)
 }
 
+// early is true of what is there and may have something to delete, whether or not something in it is restored: the names that are there are listed
+// before those of the snapshot are crossed off.
+func (w *writer) early(f *folder) bool {
+	up := f.parent
+	if !w.o.Delete || up.state != opened || up.found == nil {
+		return false
+	}
+	st, err := up.h.stat(f.node.Name)
+	return err == nil && st.typ == snapshot.Dir
+}
+
 // enter makes or opens a folder.
 func (w *writer) enter(_ context.Context, f *folder) {
 	err := w.open(f)
@@ -130,10 +141,6 @@ func (r *run) prepare(f *folder) error {
 	for _, name := range names {
 		f.extras[name] = struct{}{}
 	}
-	for _, name := range f.seen {
-		delete(f.extras, name)
-	}
-	f.seen = nil
 	if f.parent == nil {
 		delete(f.extras, lostAndFound)
 	}

@@ -40,7 +40,8 @@ func newRestore(a *app) *cobra.Command {
 that folder's entries come right into the target; without one the whole tree does, from / on.
 
 The target must be empty, unless --overwrite says what to do with what is there: always replaces it, if-changed replaces
-what differs in size or time, never keeps it. --delete removes from the target what the snapshot does not have.
+what differs in size or time, never keeps it. --delete removes from the target what the snapshot does not have,
+as far as the patterns take it.
 
 Patterns are those of "tarn backup --help"; their paths begin at what is restored. What they leave out stays as it is in the
 target, also if it is in the way of what is to be restored: a file where a folder has to be, for one. That is an error then.`,
