@@ -146,15 +146,24 @@ func (h handle) thaw(name string) bool {
 	if err != nil || st.typ != snapshot.File && st.typ != snapshot.Dir {
 		return false
 	}
-	return handle{fd}.thawSelf()
+	return handle{fd}.thawSelf() != 0
 }
 
-func (h handle) thawSelf() bool {
+// thawSelf returns the flags that it took away.
+func (h handle) thawSelf() uint32 {
 	flags, err := getFlags(h.fd)
-	if err != nil || flags&flagsFrozen == 0 {
-		return false
+	if err != nil || flags&flagsFrozen == 0 || setFlags(h.fd, 0, flagsFrozen) != nil {
+		return 0
 	}
-	return setFlags(h.fd, 0, flagsFrozen) == nil
+	return flags & flagsFrozen
+}
+
+// freezeSelf gives back what thawSelf took.
+func (h handle) freezeSelf(flags uint32) error {
+	if flags == 0 {
+		return nil
+	}
+	return setFlags(h.fd, flags, flags)
 }
 
 // thaw makes an open object changeable.

@@ -18,6 +18,7 @@ type folder struct {
 
 	decision Decision
 	state    folderState
+	thawed   uint32              // flags that were taken from it so that it can be changed
 	ours     bool                // what is made in it belongs to us
 	heritage heritage            // what it hands down to what is made in it
 	whole    bool                // all its entries were read from the snapshot, when it was open already

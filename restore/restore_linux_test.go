@@ -38,6 +38,44 @@ func tempDir(t testing.TB) string {
 	return dir
 }
 
+// A folder that is not restored itself, or without flags, keeps the flags that it has.
+func TestFoldersStayImmutable(t *testing.T) {
+	needRoot(t)
+	m, target := newMemory(), tempDir(t)
+	for _, name := range []string{"passed", "passed/in vain", "taken"} {
+		must(t, os.Mkdir(filepath.Join(target, name), 0o755))
+	}
+	flags := func(name string, set uint32) uint32 {
+		f, err := os.Open(filepath.Join(target, name))
+		must(t, err)
+		defer f.Close()
+		if set != 0 {
+			if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, int(set)); err != nil {
+				t.Skipf("%s can't be made immutable: %v; use TMPDIR=/on/ext4", f.Name(), err)
+			}
+		}
+		now, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+		must(t, err)
+		return now
+	}
+	const immutable = 0x10 // FS_IMMUTABLE_FL
+	all := []string{"passed/in vain", "passed", "taken"}
+	before := map[string]uint32{}
+	for _, name := range all {
+		before[name] = flags(name, flags(name, 0)|immutable)
+	}
+	root := m.dir(t, "", m.dir(t, "passed", m.dir(t, "in vain"), m.file(t, "x", "x")), m.dir(t, "taken", m.file(t, "x", "x")))
+	o := restore.Options{Overwrite: restore.OverwriteIfChanged, Delete: true, NoFlags: true, Filter: filter{"passed": restore.Pass, "passed/in vain": restore.Pass}}
+	run(t, m, root, target, o)
+	read(t, target, "passed", "x")
+	read(t, target, "taken", "x")
+	for _, name := range all {
+		if got := flags(name, 0); got != before[name] {
+			t.Errorf("%s has the flags %#x, had %#x", name, got, before[name])
+		}
+	}
+}
+
 func describe(t testing.TB, dir string) []string {
 	t.Helper()
 	lines, err := torture.Describe(dir)

@@ -96,7 +96,8 @@ func (h handle) rename(from, to string) error                      { return h.ro
 func (h handle) readlink(name string) (string, error)              { return h.root.Readlink(name) }
 func (h handle) link(handle, string, string) error                 { return errors.ErrUnsupported }
 func (h handle) thawing(_ string, fn func() error) error           { return fn() }
-func (h handle) thawSelf() bool                                    { return false }
+func (h handle) thawSelf() uint32                                  { return 0 }
+func (h handle) freezeSelf(uint32) error                           { return nil }
 func (h handle) heritage() heritage                                { return heritage{} }
 func (h handle) sameDevice(handle) bool                            { return true }
 func (h handle) sync() error                                       { return nil }

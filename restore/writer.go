@@ -125,7 +125,7 @@ func (r *run) prepare(f *folder) error {
 		return nil
 	}
 	if !r.o.DryRun && r.o.Overwrite != OverwriteNever {
-		f.h.thawSelf()
+		f.thawed = f.h.thawSelf()
 		if r.me.uid != 0 && f.found.mode&0o700 != 0o700 { // root may write everywhere
 			_ = f.h.object().chmod(uint32(f.found.mode) | 0o700)
 		}
@@ -181,6 +181,7 @@ func (w *writer) again(ctx context.Context, f *folder) Action {
 		if !w.o.DryRun && w.me.uid != 0 && f.found.mode&0o700 != 0o700 {
 			_ = f.h.object().chmod(uint32(f.found.mode))
 		}
+		w.refreeze(f)
 		return Unchanged
 	}
 	differs, err := w.differs(ctx, f.h.object(), &f.node, f.found)
@@ -189,11 +190,21 @@ func (w *writer) again(ctx context.Context, f *folder) Action {
 	}
 	if !w.o.DryRun {
 		w.finish(ctx, f) // even if nothing differed: what was done below changed the times
+		if w.o.NoFlags {
+			w.refreeze(f)
+		}
 	}
 	if differs {
 		return Updated
 	}
 	return Unchanged
+}
+
+// refreeze gives a folder its own flags back, where those of the snapshot are not restored.
+func (w *writer) refreeze(f *folder) {
+	if err := f.h.freezeSelf(f.thawed); err != nil {
+		w.ledger.lost(f.path(), snapshot.Dir, AspectFlags, err)
+	}
 }
 
 func (w *writer) finish(ctx context.Context, f *folder) {
