@@ -18,7 +18,7 @@ func (w *writer) entry(ctx context.Context, buf *buffer, j *job) {
 		linked linkage
 		err    error
 	)
-	if j.node.Link.IsZero() || w.o.DryRun {
+	if j.node.Link.IsZero() {
 		action, _, err = w.place(ctx, buf, j)
 	} else {
 		action, linked, err = w.linked(ctx, buf, j)
@@ -51,7 +51,8 @@ func (w *writer) needs(j *job, ids []blob.ID) []blob.ID {
 	return ids
 }
 
-// place makes the entry, or sees to what is there in its place. id is the inode that it has then, if it is one of several names.
+// place makes the entry, or sees to what is there in its place. id is the inode that it has then, if it is one of several names; in a dry run no inode
+// that is there if a new one would be made.
 func (w *writer) place(ctx context.Context, buf *buffer, j *job) (action Action, id *status, err error) {
 	dir, n := j.dir, &j.node
 	var found *status
@@ -72,14 +73,14 @@ func (w *writer) place(ctx context.Context, buf *buffer, j *job) (action Action,
 	if action == Skipped {
 		return action, nil, nil
 	}
+	if action == Unchanged || action == Updated {
+		return action, found, nil
+	}
 	if w.o.DryRun {
 		if action == Replaced {
 			err = w.makeWay(ctx, dir, n.Name, found)
 		}
-		return action, nil, err
-	}
-	if action == Unchanged || action == Updated {
-		return action, found, nil
+		return action, new(status), err
 	}
 	id, err = w.make(ctx, buf, j, found)
 	return action, id, err

@@ -123,7 +123,7 @@ func (w *writer) link(ctx context.Context, j *job, ino *inode) (Action, error) {
 	dir, name := j.dir, j.node.Name
 	action, temporary := Made, name
 	var found *status
-	if dir.found != nil {
+	if dir.found != nil && dir.state == opened {
 		st, err := dir.h.stat(name)
 		switch {
 		case err == nil && st.sameInode(&ino.id):
@@ -140,6 +140,12 @@ func (w *writer) link(ctx context.Context, j *job, ino *inode) (Action, error) {
 		case !errors.Is(err, fs.ErrNotExist):
 			return 0, err
 		}
+	}
+	if w.o.DryRun {
+		if found == nil {
+			return action, nil
+		}
+		return action, w.makeWay(ctx, dir, name, found)
 	}
 	err := w.linkFrom(ctx, ino, dir, temporary)
 	if err != nil {

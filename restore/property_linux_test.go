@@ -285,6 +285,62 @@ func (tr *trial) check(t *testing.T, m *memory, path string) (complaints []strin
 	return complaints
 }
 
+// linked makes files that hold the same names of one inode.
+func linked(t *testing.T, m *memory, name string, e *entry) snapshot.Node {
+	n := e.node(t, m, name)
+	switch e.typ {
+	case snapshot.File:
+		h := fnv.New128a()
+		fmt.Fprint(h, e.text, e.mode, e.time)
+		h.Sum(n.Link[:0])
+	case snapshot.Dir:
+		var nodes []snapshot.Node
+		for _, name := range e.names() {
+			nodes = append(nodes, linked(t, m, name, e.below[name]))
+		}
+		n.Content = m.dir(t, name, nodes...).Content
+	}
+	return n
+}
+
+// A dry run counts hard links as the run does, also where some are there already.
+func TestDryRunOfLinks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "target")
+	links := uint64(0)
+	for seed := range uint64(300) {
+		tr := newTrial(seed, "outside")
+		if tr.o.Overwrite == restore.OverwriteRefuse {
+			continue
+		}
+		tr.o.Workers = 1 // with more of them chance says which name comes first
+		if tr.target != nil {
+			tr.target.write(t, path)
+		}
+		m := newMemory()
+		root := linked(t, m, "", tr.root)
+		for range 2 {
+			var told [2]string
+			for i := range told {
+				before := onDisk(t, path)
+				tr.o.DryRun = i == 0
+				sum, err := restore.Run(context.Background(), m, root, path, tr.o, nil)
+				told[i] = fmt.Sprint(counts(sum), failures(sum), err != nil)
+				links += sum.Links
+				if tr.o.DryRun && len(difference(".", onDisk(t, path), before)) > 0 {
+					t.Errorf("%va dry run changes something", tr)
+				}
+			}
+			if told[0] != told[1] {
+				t.Fatalf("%vdry run: %s\nrun:     %s", tr, told[0], told[1])
+			}
+		}
+		must(t, os.RemoveAll(path))
+	}
+	if links == 0 {
+		t.Error("there were no links")
+	}
+}
+
 // TestModel compares restores with a model, from the seed TARN_SEED on, TARN_SEEDS of them.
 func TestModel(t *testing.T) {
 	first, n := uint64(1), uint64(2000)

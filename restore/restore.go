@@ -72,8 +72,11 @@ func (r *run) passes(ctx context.Context, w *writer, top *folder, root snapshot.
 	if err := r.traverse(ctx, w, top, single); err != nil {
 		return err
 	}
+	if r.o.DryRun {
+		return nil
+	}
 	r.freezeLinks()
-	if !r.o.Verify || r.o.DryRun {
+	if !r.o.Verify {
 		return nil
 	}
 	return r.verify(ctx, top, single)
