@@ -86,3 +86,21 @@ func TestRecordTooLong(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
 }
+
+// TestSessionTooLong: a session that others could not read is not begun, since nobody could prune any more.
+func TestSessionTooLong(t *testing.T) {
+	ctx := t.Context()
+	r := create(t, memory.New())
+	noise := make([]byte, 64<<10) // which can't be compressed
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	for size, want := range map[int]bool{60 << 10: true, 64 << 10: false} {
+		s := session(repo.PurposePrune)
+		s.User = string(noise[:size])
+		if err := r.BeginSession(ctx, s); (err == nil) != want {
+			t.Errorf("a user's name of %d bytes: %v", size, err)
+		}
+		if list, err := r.Sessions(ctx); err != nil || len(list) > 1 {
+			t.Errorf("a user's name of %d bytes: %d sessions, %v", size, len(list), err)
+		}
+	}
+}
