@@ -189,7 +189,7 @@ func runPaths(ctx context.Context, store Store, o *Options, progress *Progress) 
 	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
-	a.record.Mounts = o.Held.Mounts()
+	a.record.SetMounts(o.Held.Mounts())
 	return a.record, o.Held.Valid(ctx) // a snapshot that was lost may have looked like empty folders
 }
 

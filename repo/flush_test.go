@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -84,5 +85,48 @@ func TestRecordTooLong(t *testing.T) {
 	}
 	if data, err := r.LoadSnapshot(ctx, name); err != nil || len(data) != 8<<20 {
 		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}
+
+// TestSessionTooLong: a session that others could not read is not begun, since nobody could prune any more.
+func TestSessionTooLong(t *testing.T) {
+	ctx := t.Context()
+	r := create(t, memory.New())
+	noise := make([]byte, 64<<10) // which can't be compressed
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	for size, want := range map[int]bool{60 << 10: true, 64 << 10: false} {
+		s := session(repo.PurposePrune)
+		s.User = string(noise[:size])
+		if err := r.BeginSession(ctx, s); (err == nil) != want {
+			t.Errorf("a user's name of %d bytes: %v", size, err)
+		}
+		if list, err := r.Sessions(ctx); err != nil || len(list) > 1 {
+			t.Errorf("a user's name of %d bytes: %d sessions, %v", size, len(list), err)
+		}
+	}
+}
+
+// TestManyTinyBlobs: so many blobs of a few bytes that a segment full of them would have a directory that is too long for a pack.
+func TestManyTinyBlobs(t *testing.T) {
+	ctx := t.Context()
+	r := create(t, memory.New())
+	w, err := r.NewWriter(ctx, repo.WriterOptions{Session: session(repo.PurposeBackup)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := w.Lane()
+	var plain [8]byte
+	var last blob.ID
+	for i := range uint64(530_000) {
+		binary.LittleEndian.PutUint64(plain[:], i)
+		if last, err = l.Save(ctx, blob.Data, plain[:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Commit(ctx, []byte("no record")); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := w.Load(ctx, blob.Data, last); err != nil || string(data) != string(plain[:]) {
+		t.Errorf("got %x, %v", data, err)
 	}
 }

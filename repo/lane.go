@@ -62,7 +62,7 @@ func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID,
 	}
 	seg.plain = append(seg.plain, plain...)
 	seg.blobs = append(seg.blobs, entry)
-	if len(seg.plain) >= size {
+	if len(seg.plain) >= size || len(seg.blobs) >= segmentBlobsMax {
 		return id, l.flushLocked(ctx, seg)
 	}
 	return id, nil

@@ -163,7 +163,11 @@ func (r *Repo) BeginSession(ctx context.Context, s Session) error {
 	if s.ID.IsZero() {
 		return errors.New("a session needs a name")
 	}
-	if err := r.storage.Put(ctx, sessionName(s.ID), s.encode(r.keys)); err != nil {
+	data := s.encode(r.keys)
+	if len(data) > sessionMax { // nobody could read it again, and nobody could prune
+		return fmt.Errorf("begin a session: it would have %d bytes, the limit is %d: the name of the host or of the user is too long", len(data), sessionMax)
+	}
+	if err := r.storage.Put(ctx, sessionName(s.ID), data); err != nil {
 		return fmt.Errorf("begin a session: %w", err)
 	}
 	return nil

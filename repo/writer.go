@@ -21,6 +21,7 @@ const (
 	dataSegmentSize = 2 << 20 // of plaintext: what small files share
 	tinySegmentSize = 4 << 20 // the same of files of less than tinySize on average: it takes many of them to fill it
 	tinySize        = 4 << 10
+	segmentBlobsMax = 1 << 17   // so that the directory of a pack has room for what blobs of a few bytes take there, 17 to 20 each
 	dataAloneSize   = 512 << 10 // a chunk of this size or more is a segment alone, so that reading it decodes nothing else
 	metaSegmentSize = 128 << 10 // small, so that one bad bit costs little
 	mixedPackSize   = 8 << 20   // up to here data and metadata share a pack

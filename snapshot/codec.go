@@ -253,6 +253,9 @@ func validate(n *Node) error {
 	if len(n.Name) > NameSizeMax {
 		return fmt.Errorf("node %q...: name of %d bytes", n.Name[:32], len(n.Name))
 	}
+	if n.ModTime.Nsec >= nsecInSecond || n.AccessTime.Nsec >= nsecInSecond {
+		return fmt.Errorf("node %q: bad time", n.Name)
+	}
 	for i := range n.Xattrs {
 		if n.Xattrs[i].Name == "" || i > 0 && n.Xattrs[i-1].Name >= n.Xattrs[i].Name {
 			return fmt.Errorf("node %q: extended attributes out of order", n.Name)

@@ -3,7 +3,9 @@ package snapshot_test
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -305,6 +307,26 @@ func TestLongRecord(t *testing.T) {
 	must(t, err)
 	if len(b) > snapshot.RecordSizeMax || len(got.Paths) != len(r.Paths) || len(got.Problems) < 10_000 || len(got.Problems) == len(r.Problems) {
 		t.Errorf("%d paths and %d problems in %d bytes", len(got.Paths), len(got.Problems), len(b))
+	}
+}
+
+// TestManyMounts: the record of a machine with 100,000 mounts can be read, and is none of one moment.
+func TestManyMounts(t *testing.T) {
+	var list []snapshot.Mount
+	for i := range 100_000 {
+		list = append(list, snapshot.Mount{Point: fmt.Sprintf("/%s/%d", strings.Repeat("m", 80), i), FSType: "btrfs", Method: "btrfs", Reason: "btrfs: all in one"})
+	}
+	r := snapshot.Record{Root: snapshot.Node{Type: snapshot.Dir}}
+	r.SetMounts(list)
+	b := r.Encode()
+	got, err := snapshot.DecodeRecord(b)
+	must(t, err)
+	last := len(got.Mounts) - 1
+	if len(b) > 2<<20 || last < 5000 || got.Mounts[last].Reason != fmt.Sprintf("no room for this and %d more", 100_000-last-1) {
+		t.Errorf("%d mounts in %d bytes", last+1, len(b))
+	}
+	if r.SetMounts(list[:5000]); !slices.Equal(r.Mounts, list[:5000]) {
+		t.Errorf("%d of 5000 mounts", len(r.Mounts))
 	}
 }
 

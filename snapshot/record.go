@@ -121,10 +121,11 @@ type Problem struct {
 	Reason string
 }
 
-// What the parts of a record may take of RecordSizeMax, in bytes. What is left is for the root and the mounts.
+// What the parts of a record may take of RecordSizeMax, in bytes. What is left is for the root.
 const (
 	GivenSizeMax    = 5 << 20  // what the user gave: paths, tags, patterns
 	hostSizeMax     = 255      // of a host's name: DNS has 253, Linux 64
+	mountsSizeMax   = 1 << 20  // of the list of mounts: a machine may have 100,000
 	problemsSizeMax = 4 << 20  // of the list of problems, which has less where there is less room; the counts in Stats and Capture go on
 	laterSizeMax    = 64 << 10 // what is behind the problems, and what a successor may add
 )
@@ -168,6 +169,28 @@ func (r *Record) CheckGiven() error {
 	return nil
 }
 
+// SetMounts notes how the files of each mount were held still. Those that the record has no room for are counted in the reason of the last one; it is
+// none of the others', so nobody takes the snapshot for one moment's.
+func (r *Record) SetMounts(list []Mount) {
+	r.Mounts = nil
+	size := 0
+	for i, m := range list {
+		if size += len(appendMount(nil, m)); size > mountsSizeMax {
+			m.Point, m.Reason = m.Point[:min(len(m.Point), NameSizeMax)], fmt.Sprintf("no room for this and %d more", len(list)-i-1)
+			r.Mounts = append(r.Mounts, m)
+			return
+		}
+		r.Mounts = append(r.Mounts, m)
+	}
+}
+
+func appendMount(b []byte, m Mount) []byte {
+	v := tlv.AppendBytes(nil, 2, m.Point)
+	v = tlv.AppendBytes(v, 4, m.FSType)
+	v = tlv.AppendBytes(v, 6, m.Method)
+	return tlv.AppendBytes(b, recMount, tlv.AppendBytes(v, 8, m.Reason))
+}
+
 // Encode returns r's record.
 func (r *Record) Encode() []byte {
 	b := appendTime(nil, recTime, timeOf(r.Time))
@@ -192,10 +215,7 @@ func (r *Record) Encode() []byte {
 	b = tlv.AppendBytes(b, recStats, appendUints(nil, r.Stats.list()...))
 	b = tlv.AppendBytes(b, recCapture, appendUints(nil, r.Capture.list()...))
 	for _, m := range r.Mounts {
-		v := tlv.AppendBytes(nil, 2, m.Point)
-		v = tlv.AppendBytes(v, 4, m.FSType)
-		v = tlv.AppendBytes(v, 6, m.Method)
-		b = tlv.AppendBytes(b, recMount, tlv.AppendBytes(v, 8, m.Reason))
+		b = appendMount(b, m)
 	}
 	limit := min(len(b)+problemsSizeMax, RecordSizeMax-laterSizeMax)
 	for i := range r.Problems {

@@ -15,9 +15,9 @@ func fillStat(s *Stat, st *unix.Stat_t) {
 	*s = Stat{
 		Type: typeOf(uint32(st.Mode)), Mode: uint16(st.Mode & 0o7777), UID: st.Uid, GID: st.Gid,
 		Size: uint64(st.Size), Blocks: uint64(st.Blocks),
-		ModTime:    snapshot.Time{Sec: int64(st.Mtim.Sec), Nsec: uint32(st.Mtim.Nsec)},
-		AccessTime: snapshot.Time{Sec: int64(st.Atim.Sec), Nsec: uint32(st.Atim.Nsec)},
-		ChangeTime: snapshot.Time{Sec: int64(st.Ctim.Sec), Nsec: uint32(st.Ctim.Nsec)},
+		ModTime:    timeOf(int64(st.Mtim.Sec), int64(st.Mtim.Nsec)),
+		AccessTime: timeOf(int64(st.Atim.Sec), int64(st.Atim.Nsec)),
+		ChangeTime: timeOf(int64(st.Ctim.Sec), int64(st.Ctim.Nsec)),
 		Inode:      st.Ino, Device: uint64(st.Dev), Links: uint64(st.Nlink),
 	}
 	if s.Type == snapshot.CharDevice || s.Type == snapshot.BlockDevice {

@@ -26,3 +26,9 @@ func typeOf(mode uint32) snapshot.Type {
 	}
 	return 0
 }
+
+// timeOf converts a time that the system says. A file system in user space may give any number of nanoseconds, and a kernel of before 6.0 hands it
+// on; more than a second of them stands in no snapshot.
+func timeOf(sec, nsec int64) snapshot.Time {
+	return snapshot.Time{Sec: sec, Nsec: uint32(min(max(nsec, 0), 999_999_999))}
+}

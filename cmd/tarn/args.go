@@ -116,10 +116,13 @@ func hostName() string {
 	return "unknown"
 }
 
+// userNameMax is what is taken of a user's name, in bytes: Linux has 256, but where nobody knows the user, as in a container, it is what $USER says.
+const userNameMax = 256
+
 // userName is who runs this.
 func userName() string {
 	if u, err := user.Current(); err == nil {
-		return u.Username
+		return u.Username[:min(len(u.Username), userNameMax)]
 	}
 	return fmt.Sprint(os.Getuid())
 }

@@ -185,10 +185,13 @@ func interruptible(ctx context.Context, in io.Reader) io.Reader {
 	return r
 }
 
-// parseTime reads a moment in this machine's time zone, unless it says another one.
+// parseTime reads a moment in this machine's time zone, unless it says another one. JSON has no years but those of four digits, and a record no moment 0.
 func parseTime(s string) (time.Time, error) {
 	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02", time.RFC3339} {
 		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			if t.Unix() <= 0 || t.UTC().Year() > 9999 {
+				return time.Time{}, fmt.Errorf("--time %q: want one after 1970 began and before the year 10000", s)
+			}
 			return t, nil
 		}
 	}

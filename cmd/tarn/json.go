@@ -119,6 +119,13 @@ func snapshotLineOf(s saved) snapshotLine {
 	return l
 }
 
+// jsonTime is a time of any year that a file system has. Those of more than four digits are no RFC 3339, and time.Time makes an error of them.
+type jsonTime time.Time
+
+func (t jsonTime) MarshalJSON() ([]byte, error) {
+	return []byte(time.Time(t).Format(`"` + time.RFC3339Nano + `"`)), nil
+}
+
 // emit prints one line of JSON.
 func (a *app) emit(line any) {
 	a.mu.Lock()

@@ -17,16 +17,16 @@ type entryLine struct {
 	Type string `json:"type"`
 	Kind string `json:"kind"`
 	rawPath
-	Size    uint64    `json:"size"`
-	Mode    string    `json:"mode"` // octal
-	UID     uint32    `json:"uid"`
-	GID     uint32    `json:"gid"`
-	User    string    `json:"user,omitempty"`
-	Group   string    `json:"group,omitempty"`
-	ModTime time.Time `json:"mtime"`
-	State   string    `json:"state"`
-	Method  string    `json:"method,omitempty"` // how its content was held still, where that is known
-	Target  string    `json:"target,omitempty"`
+	Size    uint64   `json:"size"`
+	Mode    string   `json:"mode"` // octal
+	UID     uint32   `json:"uid"`
+	GID     uint32   `json:"gid"`
+	User    string   `json:"user,omitempty"`
+	Group   string   `json:"group,omitempty"`
+	ModTime jsonTime `json:"mtime"`
+	State   string   `json:"state"`
+	Method  string   `json:"method,omitempty"` // how its content was held still, where that is known
+	Target  string   `json:"target,omitempty"`
 }
 
 type lsFlags struct {
@@ -120,7 +120,7 @@ func (a *app) lsBelow(ctx context.Context, l snapshot.Loader, prefix string, dir
 func (a *app) printEntry(path string, n *snapshot.Node, class entryClass, flags *lsFlags) {
 	if a.json {
 		l := entryLine{Type: "entry", Kind: n.Type.String(), rawPath: rawPathOf(path), Size: n.Size, Mode: fmt.Sprintf("%04o", n.Mode), UID: n.UID,
-			GID: n.GID, User: n.User, Group: n.Group, ModTime: n.ModTime.Time(), State: n.State.String(), Target: n.Target}
+			GID: n.GID, User: n.User, Group: n.Group, ModTime: jsonTime(time.Unix(n.ModTime.Sec, int64(n.ModTime.Nsec)).UTC()), State: n.State.String(), Target: n.Target}
 		if n.Type == snapshot.File && class.known {
 			l.Method = class.method.String()
 		}

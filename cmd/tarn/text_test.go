@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +16,16 @@ import (
 	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 )
+
+// TestJSONTime: what a file system says stands in JSON, also where it is no year of four digits; encoding/json leaves out a line with an error.
+func TestJSONTime(t *testing.T) {
+	for sec, want := range map[int64]string{0: `"1970-01-01T00:00:00Z"`, 99999999999999: `"3170843-11-07T09:46:39Z"`, -1 << 37: `"-2386-09-25T08:55:28Z"`} {
+		got, err := json.Marshal(jsonTime(time.Unix(sec, 0).UTC()))
+		if err != nil || string(got) != want {
+			t.Errorf("%d: got %s, %v, want %s", sec, got, err, want)
+		}
+	}
+}
 
 func TestSize(t *testing.T) {
 	for text, want := range map[string]size{"0": 0, "1": 1, "500K": 500 << 10, "100M": 100 << 20, "1.5G": 3 << 29, "2 TiB": 0, "2TiB": 2 << 40,
