@@ -31,6 +31,7 @@ type traits struct {
 	leases    bool // a read lease is refused while anybody has the file open for writing
 	stable    bool // an unchanged ctime is proof
 	clones    bool // FICLONE is one moment
+	holes     bool // SEEK_DATA tells what was written, too, if it is in memory only
 	fineTimes bool // since Linux 6.13, a change after a look never leaves the ctime as it is
 }
 
@@ -39,13 +40,13 @@ type traits struct {
 func traitsOf(magic int64) traits {
 	switch magic {
 	case unix.EXT4_SUPER_MAGIC: // that of ext2 and ext3 also
-		return traits{leases: true, stable: true, fineTimes: true}
+		return traits{leases: true, stable: true, holes: true, fineTimes: true}
 	case unix.F2FS_SUPER_MAGIC:
-		return traits{leases: true, stable: true}
+		return traits{leases: true, stable: true, holes: true}
 	case unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC:
-		return traits{leases: true, stable: true, clones: true, fineTimes: true}
-	case unix.TMPFS_MAGIC:
-		return traits{leases: true, fineTimes: true}
+		return traits{leases: true, stable: true, holes: true, clones: true, fineTimes: true}
+	case unix.TMPFS_MAGIC: // its holes are pages that were never there
+		return traits{leases: true, holes: true, fineTimes: true}
 	}
 	return traits{}
 }

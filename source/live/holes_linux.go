@@ -11,7 +11,7 @@ import (
 const holeMin = 64 << 10
 
 // holes passes over the holes of a file. Reading one costs more than reading data that is in memory: the kernel makes a page of zeros for each 4 KiB
-// of it, and keeps that in memory in the place of somebody's data. On the file systems of traitsOf that are stable SEEK_DATA of lseek(2) tells
+// of it, and keeps that in memory in the place of somebody's data. Where traits say so SEEK_DATA of lseek(2) tells
 // what was written, too, if it is in memory only: what it calls a hole is one at that moment.
 type holes struct {
 	on   bool
@@ -20,7 +20,7 @@ type holes struct {
 
 // holesOf begins with a file of which st is a look. One that has as many blocks as it takes has no holes, as a rule.
 func holesOf(t traits, st *Stat) holes {
-	return holes{on: t.stable && st.Blocks*512 < st.Size && st.Size >= holeMin}
+	return holes{on: t.holes && st.Blocks*512 < st.Size && st.Size >= holeMin}
 }
 
 // zeros returns how many bytes from off on lie in a hole; 0 if so few that reading them is as good. The file ends at size at the latest.

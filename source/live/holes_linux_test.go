@@ -89,7 +89,7 @@ func passOver(r io.Reader) (got []byte, err error) {
 // TestHoles reads files with holes, as they are while they are used and from a file system that is held still: with all bytes, and without
 // reading the holes.
 func TestHoles(t *testing.T) {
-	for _, disk := range []string{"ext4", "xfs", "btrfs"} {
+	for _, disk := range []string{"ext4", "xfs", "btrfs", "tmpfs"} {
 		t.Run(disk, func(t *testing.T) {
 			dir := mount(t, disk)
 			c := newCapturer(t, live.Options{Now: inAnHour})
