@@ -3,13 +3,10 @@ package backup
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/chunker"
 	"github.com/tarn-backup/tarn/snapshot"
 	"github.com/tarn-backup/tarn/source"
@@ -379,137 +376,4 @@ func (r *reader) fill(ctx context.Context, b *batch, it *item, fd int, result ca
 func (r *reader) attrProblem(b *batch, path string, err error) {
 	b.problems = append(b.problems, snapshot.Problem{Kind: snapshot.ProblemAttr, Path: path, Reason: source.Reason(err)})
 	r.progress.Problems.Add(1)
-}
-
-// attributes reads the extended attributes of an open file or folder that there is room for, and its flags.
-func attributes(fd int) ([]snapshot.Xattr, uint32, error) {
-	xattrs, flags, err := source.FileAttr(fd)
-	xattrs, more := fitting(xattrs)
-	return xattrs, flags, errors.Join(err, more)
-}
-
-// xattrsSizeMax is how much of an entry's record its extended attributes may take, in bytes. Some file systems let any user give a file more of
-// them than that, and a record that is too long would end the backup.
-const xattrsSizeMax = snapshot.NodeSizeMax - 64<<10
-
-// fitting returns the extended attributes that there is room for, and an error if there are more.
-func fitting(xattrs []snapshot.Xattr) ([]snapshot.Xattr, error) {
-	size := 0
-	for i := range xattrs {
-		const around = 48 // bytes: tag, lengths, and the ID of a value that is a blob
-		if size += len(xattrs[i].Name) + min(len(xattrs[i].Value), snapshot.XattrInline) + around; size > xattrsSizeMax {
-			return xattrs[:i], fmt.Errorf("there is no room for %d of its %d extended attributes", len(xattrs)-i, len(xattrs))
-		}
-	}
-	return xattrs, nil
-}
-
-// saveXattrs stores long values as blobs of their own.
-func saveXattrs(ctx context.Context, s snapshot.Saver, xattrs []snapshot.Xattr) error {
-	for i := range xattrs {
-		x := &xattrs[i]
-		if len(x.Value) <= snapshot.XattrInline {
-			continue
-		}
-		id, err := s.Save(ctx, blob.Data, []byte(x.Value))
-		if err != nil {
-			return err
-		}
-		x.Ref, x.Value = id, ""
-	}
-	return nil
-}
-
-// content saves what rd holds, which is size bytes if nobody changes it.
-func (r *reader) content(ctx context.Context, rd io.Reader, size int64) (uint64, snapshot.Content, error) {
-	if size >= int64(len(r.small)) {
-		return r.stream(ctx, rd)
-	}
-	n, err := io.ReadFull(rd, r.small)
-	if err == nil { // longer than it was said to be
-		return r.stream(ctx, io.MultiReader(strings.NewReader(string(r.small)), rd))
-	}
-	if err != io.EOF && err != io.ErrUnexpectedEOF {
-		return 0, snapshot.Content{}, err
-	}
-	if n == 0 {
-		return 0, snapshot.Content{}, nil
-	}
-	id, err := r.lane.Save(ctx, blob.Data, r.small[:n])
-	if err != nil {
-		return 0, snapshot.Content{}, &saveError{err}
-	}
-	return uint64(n), snapshot.Content{Elements: []snapshot.Element{{ID: id, Length: uint64(n)}}}, nil
-}
-
-// next returns the next element of the large file, and its bytes unless it is a run of zeros.
-func (r *reader) next() (e snapshot.Element, plain []byte, err error) {
-	zeros, err := r.large.Zeros()
-	if err != nil || zeros > 0 {
-		return snapshot.Element{Length: uint64(zeros)}, nil, err
-	}
-	plain, err = r.large.Next()
-	return snapshot.Element{Length: uint64(len(plain))}, plain, err
-}
-
-// interrupted is a reader that ends with a context.
-type interrupted struct {
-	ctx context.Context
-	rd  io.Reader
-}
-
-func (i *interrupted) Read(p []byte) (int, error) {
-	if err := i.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return i.rd.Read(p)
-}
-
-func (i *interrupted) SkipZeros() int64 {
-	if s, ok := i.rd.(chunker.ZeroSkipper); ok {
-		return s.SkipZeros()
-	}
-	return 0
-}
-
-// stream cuts what rd holds and saves it.
-func (r *reader) stream(ctx context.Context, rd io.Reader) (size uint64, c snapshot.Content, err error) {
-	if r.large == nil {
-		r.large = chunker.NewStream(r.o.Data, nil, nil)
-	}
-	r.large.Reset(&interrupted{ctx, rd}) // a run of zeros is one element, and may be long
-	list := elements{reader: r, list: r.lists.NewContentBuilder()}
-	defer list.close(ctx)
-	for {
-		if err := ctx.Err(); err != nil {
-			return 0, c, err
-		}
-		e, plain, err := r.next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return 0, c, err
-		}
-		var other *chunk
-		if plain != nil {
-			if other = r.help.offer(plain, r.owner); other == nil {
-				e.ID, err = r.lane.Save(ctx, blob.Data, plain)
-			}
-		}
-		size += e.Length
-		if err == nil {
-			err = list.add(ctx, e, other)
-		}
-		if err != nil {
-			return 0, c, &saveError{err}
-		}
-	}
-	if err = list.settle(ctx, 0); err == nil {
-		c, err = list.list.Finish(ctx)
-	}
-	if err != nil {
-		return 0, c, &saveError{err}
-	}
-	return size, c, nil
 }

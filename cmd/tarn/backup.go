@@ -152,18 +152,26 @@ func (a *app) backup(ctx context.Context, b *backupFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	locked, lockErr := r.Hold(ctx, time.Now())
-	err = a.backupDone(s, job.progress)
-	if lockErr != nil {
-		return withHint(fmt.Errorf("not all that the snapshot needs is locked as --retain says: %w", lockErr), "the next backup tries it again")
-	}
-	if locked > 0 {
-		a.detailf("locked %s for longer", counted(locked, "object"))
+	lockErr := a.lockForLonger(ctx, r)
+	if err = a.backupDone(s, job.progress); lockErr != nil {
+		return lockErr
 	}
 	if err != nil {
 		return err
 	}
 	return job.asAsked()
+}
+
+// lockForLonger locks what the repository's snapshots need, as --retain says.
+func (a *app) lockForLonger(ctx context.Context, r *opened) error {
+	locked, err := r.Hold(ctx, time.Now())
+	if err != nil {
+		return withHint(fmt.Errorf("not all that the snapshot needs is locked as --retain says: %w", err), "the next backup tries it again")
+	}
+	if locked > 0 {
+		a.detailf("locked %s for longer", counted(locked, "object"))
+	}
+	return nil
 }
 
 // options are those that need nothing but the flags.
