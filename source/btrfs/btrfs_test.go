@@ -262,7 +262,7 @@ func TestKill(t *testing.T) {
 	for n := range fssnaptest.Kills(t, 16) {
 		delay := time.Duration(random.IntN(4000)) * time.Microsecond
 		fssnaptest.Kill(t, work, n, func() { time.Sleep(delay) }) // no synchronisation, but the moment of the kill
-		left += fssnaptest.Clean(t, provider)
+		left += fssnaptest.Clean(t, provider, work)
 	}
 	t.Logf("%d leftovers of %d kills", left, fssnaptest.Kills(t, 16))
 	if left == 0 {
@@ -317,7 +317,7 @@ func TestNeverRemovesOthers(t *testing.T) {
 	put(name("6")+".owner", gone)                    // a mark without a snapshot: ours
 
 	removed := 0
-	for _, l := range fssnaptest.Leftovers(t, provider) {
+	for _, l := range fssnaptest.Leftovers(t, provider, point) {
 		if err := l.Remove(t.Context()); err == nil {
 			removed++
 			if l.Where != name("6") {

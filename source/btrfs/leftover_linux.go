@@ -137,9 +137,11 @@ func remove(folder *os.File, name string, origin uuid) error {
 	return removeMark(folder, name)
 }
 
-// Leftovers looks into this user's folder for snapshots at the top of each subvolume that is mounted, or nested in one that is.
+// Leftovers looks into this user's folder for snapshots at the top of each subvolume that is mounted, or nested in one that is. What
+// can't be looked into, perhaps since it was unmounted meanwhile, keeps no other from being looked into.
 func (Provider) Leftovers(ctx context.Context, mounts []fssnap.Mount) (list []fssnap.Leftover, err error) {
 	seen := make(map[uuid]bool)
+	var errs []error
 	for _, m := range mounts {
 		if m.FSType != "btrfs" {
 			continue
@@ -149,18 +151,16 @@ func (Provider) Leftovers(ctx context.Context, mounts []fssnap.Mount) (list []fs
 			continue // bind mounts of files, and mounts that are hidden by others, hold no folder of ours
 		}
 		nested, err := Nested(ctx, at.top)
-		if err != nil {
-			return list, err
-		}
+		errs = append(errs, err)
 		for _, s := range append(nested, Subvolume{Path: at.top}) {
 			found, err := leftoversIn(s.Path, seen)
-			if err != nil {
-				return list, fmt.Errorf("btrfs: list leftovers in %s: %w", s.Path, err)
-			}
 			list = append(list, found...)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("btrfs: list leftovers in %s: %w", s.Path, err))
+			}
 		}
 	}
-	return list, nil
+	return list, errors.Join(errs...)
 }
 
 // leftoversIn lists the leftovers at the top of one subvolume, unless it was seen before.

@@ -255,7 +255,7 @@ func TestKill(t *testing.T) {
 				delay := time.Duration(random.IntN(1000)) * time.Millisecond
 				fssnaptest.Kill(t, dir, n, func() { time.Sleep(delay) }) // no synchronisation, but the moment of the kill
 				fssnaptest.Quiet(t, "lv")
-				left += fssnaptest.Clean(t, lvm.Provider{})
+				left += fssnaptest.Clean(t, lvm.Provider{}, dir)
 				if got := strings.TrimSuffix(volumes(t), " pool"); got != "origin" {
 					t.Fatalf("volumes left: %s", got)
 				}
@@ -289,7 +289,7 @@ func TestNeverRemovesOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 			origin := strings.TrimSpace(fssnaptest.Run(t, "lvs", "--noheadings", "-o", "lv_uuid", group+"/origin"))
-			real := fssnaptest.Leftovers(t, p)[0].Name
+			real := fssnaptest.Leftovers(t, p, point)[0].Name
 			gone := "tarn.owner=00000000-0000-0000-0000-000000000000.1.1.1"
 			name := func(digit string) string {
 				n := real
@@ -323,7 +323,7 @@ func TestNeverRemovesOthers(t *testing.T) {
 			make(name("6"), gone, "tarn.origin="+origin) // ours
 			before := strings.Fields(volumes(t))
 			removed := 0
-			for _, l := range fssnaptest.Leftovers(t, p) {
+			for _, l := range fssnaptest.Leftovers(t, p, point) {
 				err := l.Remove(t.Context())
 				switch {
 				case err == nil:

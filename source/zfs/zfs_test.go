@@ -122,7 +122,7 @@ func TestKill(t *testing.T) {
 		delay := time.Duration(random.IntN(500)) * time.Millisecond
 		fssnaptest.Kill(t, dir, n, func() { time.Sleep(delay) }) // no synchronisation, but the moment of the kill
 		fssnaptest.Quiet(t, "zfs")
-		left += fssnaptest.Clean(t, provider)
+		left += fssnaptest.Clean(t, provider, dir)
 		if got := snapshots(t); len(got) > 0 {
 			t.Fatalf("snapshots left: %q", got)
 		}
@@ -137,7 +137,7 @@ func TestKill(t *testing.T) {
 func TestNeverRemovesOthers(t *testing.T) {
 	point := newPool(t)
 	s := fssnaptest.Take(t, provider, point)
-	real := fssnaptest.Leftovers(t, provider)[0].Name
+	real := fssnaptest.Leftovers(t, provider, point)[0].Name
 	name := func(dataset, digit string) string {
 		n := real
 		n.Session = strings.Repeat(digit, 32)
@@ -169,7 +169,7 @@ func TestNeverRemovesOthers(t *testing.T) {
 	fssnaptest.Run(t, "zfs", "snapshot", name(pool+"/other", "7"))
 
 	before, removed := len(snapshots(t)), 0
-	for _, l := range fssnaptest.Leftovers(t, provider) {
+	for _, l := range fssnaptest.Leftovers(t, provider, point) {
 		err := l.Remove(t.Context())
 		switch {
 		case err == nil:

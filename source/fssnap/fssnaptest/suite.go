@@ -57,18 +57,21 @@ func Take(t testing.TB, p fssnap.Provider, dir string) fssnap.Snapshot {
 	return s
 }
 
-// Leftovers lists what a provider thinks was left over.
-func Leftovers(t testing.TB, p fssnap.Provider) []fssnap.Leftover {
+// Leftovers lists what a provider thinks was left over by requests made here, on the file system that holds dir. Backups may run
+// on other file systems meanwhile, as those of other packages' tests do.
+func Leftovers(t testing.TB, p fssnap.Provider, dir string) []fssnap.Leftover {
 	t.Helper()
 	mounts, err := fssnap.Mounts()
 	if err != nil {
 		t.Fatal(err)
 	}
+	device := NewRequest(t, dir).Mount.Device
+	mounts = slices.DeleteFunc(mounts, func(m fssnap.Mount) bool { return m.Device != device })
 	list, err := p.Leftovers(t.Context(), mounts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return list
+	return slices.DeleteFunc(list, func(l fssnap.Leftover) bool { return l.Name.Repository != Repository })
 }
 
 // Holds tests that a snapshot of the file system around dir, an empty folder, shows what was there and not what came later, under the
@@ -111,7 +114,7 @@ func Holds(t *testing.T, p fssnap.Provider, dir string) {
 	if err := s.Valid(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if list := Leftovers(t, p); len(list) != 1 || list[0].Life != fssnap.Alive || list[0].Remove(t.Context()) == nil {
+	if list := Leftovers(t, p, dir); len(list) != 1 || list[0].Life != fssnap.Alive || list[0].Remove(t.Context()) == nil {
 		t.Errorf("a snapshot in use is to be listed and kept: %+v", list)
 	}
 	for range 2 {
@@ -122,7 +125,7 @@ func Holds(t *testing.T, p fssnap.Provider, dir string) {
 	if _, err := os.Lstat(held); err == nil {
 		t.Error("the file in the snapshot is still there")
 	}
-	if list := Leftovers(t, p); len(list) > 0 {
+	if list := Leftovers(t, p, dir); len(list) > 0 {
 		t.Errorf("left over: %+v", list)
 	}
 }
@@ -229,11 +232,11 @@ func Kills(t testing.TB, usually int) int {
 	return n
 }
 
-// Clean removes all leftovers as the next backup does, and fails if any is doubted, or is still there afterwards. It returns how
-// many there were.
-func Clean(t *testing.T, p fssnap.Provider) int {
+// Clean removes all leftovers on the file system that holds dir as the next backup does, and fails if any is doubted, or is still
+// there afterwards. It returns how many there were.
+func Clean(t *testing.T, p fssnap.Provider, dir string) int {
 	t.Helper()
-	list := Leftovers(t, p)
+	list := Leftovers(t, p, dir)
 	for _, l := range list {
 		if l.Life != fssnap.Gone {
 			t.Errorf("%s: its maker was killed, but is taken to be %v", l.Where, l.Life)
@@ -242,7 +245,7 @@ func Clean(t *testing.T, p fssnap.Provider) int {
 			t.Error(err)
 		}
 	}
-	if rest := Leftovers(t, p); len(rest) > 0 {
+	if rest := Leftovers(t, p, dir); len(rest) > 0 {
 		t.Errorf("still there after the clean-up: %+v", rest)
 	}
 	return len(list)
