@@ -1,7 +1,10 @@
 package dir_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,26 +58,34 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestStorageOnBtrfs is there since Btrfs moves a file to the end of its folder when it is renamed over another.
-func TestStorageOnBtrfs(t *testing.T) {
-	t.Parallel()
+// newFS makes a file system of 512 MiB in a file and mounts it for the time of the test.
+func newFS(t *testing.T, kind string) (mountpoint string) {
+	t.Helper()
 	d := t.TempDir()
 	mountpoint, image := filepath.Join(d, "mnt"), filepath.Join(d, "image")
-	if err := errors.Join(os.Mkdir(mountpoint, 0o700), os.WriteFile(image, nil, 0o600), os.Truncate(image, 256<<20)); err != nil {
+	if err := errors.Join(os.Mkdir(mountpoint, 0o700), os.WriteFile(image, nil, 0o600), os.Truncate(image, 512<<20)); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("mkfs.btrfs", "-q", image).CombinedOutput(); err != nil {
-		t.Skipf("make a Btrfs: %v: %s (apt-get install btrfs-progs)", err, out)
+	if out, err := exec.Command("mkfs."+kind, "-q", image).CombinedOutput(); err != nil {
+		t.Skipf("make a file system: %v: %s (apt-get install btrfs-progs xfsprogs e2fsprogs)", err, out)
 	}
 	// Power cuts are not the matter here, so the disk below need not be waited for.
-	if out, err := exec.Command("mount", "-o", "loop,nobarrier", image, mountpoint).CombinedOutput(); err != nil {
-		t.Skipf("mount a Btrfs: %v: %s (run as root)", err, out)
+	options := map[string]string{"xfs": "loop", "ext4": "loop,nobarrier", "btrfs": "loop,nobarrier"}
+	if out, err := exec.Command("mount", "-o", options[kind], image, mountpoint).CombinedOutput(); err != nil {
+		t.Skipf("mount a file system: %v: %s (run as root)", err, out)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(mountpoint, 0); err != nil {
 			t.Error(err)
 		}
 	})
+	return mountpoint
+}
+
+// TestStorageOnBtrfs is there since Btrfs moves a file to the end of its folder when it is renamed over another.
+func TestStorageOnBtrfs(t *testing.T) {
+	t.Parallel()
+	mountpoint := newFS(t, "btrfs")
 	storagetest.Run(t, func(t *testing.T) storage.Storage {
 		folder, err := os.MkdirTemp(mountpoint, "")
 		if err != nil {
@@ -82,6 +93,68 @@ func TestStorageOnBtrfs(t *testing.T) {
 		}
 		return createIn(t, folder)
 	})
+}
+
+// TestPastTheCache puts objects of lengths and at addresses that a direct write takes or not, and looks which are in the page cache.
+func TestPastTheCache(t *testing.T) {
+	const page = 4 << 10
+	random := rand.New(rand.NewPCG(1, 2))
+	source := make([]byte, 40<<20)
+	for i := 0; i < len(source); i += 8 {
+		binary.LittleEndian.PutUint64(source[i:], random.Uint64())
+	}
+	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
+		t.Run(kind, func(t *testing.T) {
+			d := createIn(t, newFS(t, kind))
+			for _, c := range []struct {
+				from, size int
+				past       bool // the page cache, but for the last page
+			}{
+				{0, 4<<20 - 1, false}, {0, 4 << 20, true}, {0, 4<<20 + 1, true}, {0, 8<<20 + page, true}, {0, 8<<20 + page - 1, true},
+				{page, 33<<20 + 12345, true}, {512, 9 << 20, false}, {1, 9 << 20, false},
+			} {
+				want := source[c.from:][:c.size]
+				if err := d.Put(t.Context(), "data/ab/1", want); err != nil {
+					t.Fatalf("%+v: %v", c, err)
+				}
+				path := filepath.Join(d.Path(), "data/ab/1")
+				cached := cachedPages(t, path)
+				switch all := uint64(c.size+page-1) / page; {
+				case kind == "btrfs": // as it likes
+				case c.past && cached > 1:
+					t.Errorf("%+v: %d of %d pages are in the cache", c, cached, all)
+				case !c.past && cached != all:
+					t.Errorf("%+v: %d pages are in the cache, not all %d: was it written as the test thinks?", c, cached, all)
+				}
+				if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%+v: it holds something else; %v", c, err)
+				}
+			}
+			err := d.Put(t.Context(), "data/ab/2", make([]byte, 600<<20))
+			if !errors.Is(err, storage.ErrFull) {
+				t.Errorf("more than fits: %v", err)
+			}
+			if l, err := d.Leftovers(t.Context()); err != nil || len(l) != 0 {
+				t.Errorf("it left %v and %v", l, err)
+			}
+		})
+	}
+}
+
+// cachedPages asks the kernel how many pages of a file are in its cache.
+func cachedPages(t *testing.T, path string) uint64 {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var all unix.CachestatRange
+	var stat unix.Cachestat_t
+	if err := unix.Cachestat(uint(f.Fd()), &all, &stat, 0); err != nil {
+		t.Skipf("ask for the pages in the cache: %v (from Linux 6.5 on)", err)
+	}
+	return stat.Cache
 }
 
 // TestFIFO opens a FIFO that somebody put under an object's name: nobody writes to it, so a plain open would never return.

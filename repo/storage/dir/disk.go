@@ -93,19 +93,25 @@ func (d rootDisk) Remove(name string) error {
 	return d.root.Remove(filepath.FromSlash(name))
 }
 
-// rootFile is a file that the kernel begins to write before it is synced.
+// rootFile is a file that is written past the page cache where that pays, and else begun to be written before it is synced.
 type rootFile struct {
 	*os.File
-	off int64
+	direct direct
+	off    int64
 }
 
 func (f *rootFile) Write(p []byte) (int, error) {
-	n, err := f.File.Write(p)
+	past, err := f.direct.write(f.File, p, f.off)
+	f.off += int64(past)
+	if err != nil || past == len(p) {
+		return past, err
+	}
+	n, err := f.File.Write(p[past:])
 	if n >= stepSize { // a small object is not worth a call
 		startWriteback(f.File, f.off, int64(n))
 	}
 	f.off += int64(n)
-	return n, err
+	return past + n, err
 }
 
 func (f *rootFile) Sync() error { return syncFile(f.File) }

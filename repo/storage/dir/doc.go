@@ -23,9 +23,11 @@
 // clients that put the same object at the same moment, the name is taken by a rename that replaces nothing, where the
 // system has one; the second one looks again.
 //
-// Early writeback: the kernel is asked to begin with each 4 MiB as soon as they are written, rather than with all at the
-// fsync. For packs of 32 MiB this took the median of write and fsync from 20.6 to 15.2 ms on ext4 and from 14.3 to 12.9
-// ms on XFS; on Btrfs nothing changed.
+// Past the page cache: on ext4 and XFS what is longer than 4 MiB is written with O_DIRECT. It has to be on the disk before Put returns, so the cache
+// only costs a copy, and pushes what other programs read out of memory. A backup of 582 MiB of photos took 1.66 s
+// instead of 2.44 on ext4, 1.61 instead of 2.28 on XFS, and a fifth of the system time (medians of 5 and 3); on Btrfs nothing changed.
+//
+// Early writeback elsewhere: the kernel is asked to begin with each 4 MiB as soon as they are written, rather than with all at the fsync.
 //
 // # The folder is held open
 //
