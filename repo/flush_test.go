@@ -8,6 +8,7 @@ import (
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/repo/storage/memory"
 )
 
@@ -63,6 +64,32 @@ func TestFlushWhileOthersSave(t *testing.T) {
 	close(stop)
 	others.Wait()
 	if _, err := w.Commit(ctx, []byte("no record")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLengthOfSnapshots: how long a snapshot's object is tells nothing of a short record, and little of a longer one.
+func TestLengthOfSnapshots(t *testing.T) {
+	ctx := t.Context()
+	store := memory.New()
+	w, err := create(t, store).NewWriter(ctx, repo.WriterOptions{Session: session(repo.PurposeBackup)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.NewChaCha8([32]byte{4})
+	for _, c := range []struct{ record, stored int }{{1, 4 << 10}, {1000, 4 << 10}, {3800, 4 << 10}, {20_000, 20_480}, {20_200, 20_480}} {
+		record := make([]byte, c.record)
+		random.Read(record)
+		name, err := w.PutSnapshot(ctx, record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		object, err := storage.ReadAll(ctx, store, "snapshots/"+name.String(), 1<<20)
+		if err != nil || len(object) != c.stored {
+			t.Errorf("a record of %d bytes: an object of %d and %v, want %d", c.record, len(object), err, c.stored)
+		}
+	}
+	if _, err := w.Commit(ctx, []byte("the last")); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,20 +8,23 @@ import (
 
 // Folders of a repository.
 const (
-	configName    = "config"
-	keysDir       = "keys/"
-	dataDir       = "data/"
-	indexDir      = "index/"
-	snapshotsDir  = "snapshots/"
-	sessionsDir   = "sessions/"
-	evictionsDir  = "evictions/"
-	trashDir      = "trash/"
-	waitDir       = "wait/" // the lists of sessions that pruners wait for
-	looksDir      = "looks/"
-	settingsDir   = "settings/"
-	objectMax     = 64 << 20 // bytes of any object that is read whole and is no pack
-	sessionMax    = 64 << 10
-	configSizeMax = 64 << 10
+	configName   = "config"
+	keysDir      = "keys/"
+	dataDir      = "data/"
+	indexDir     = "index/"
+	snapshotsDir = "snapshots/"
+	sessionsDir  = "sessions/"
+	evictionsDir = "evictions/"
+	trashDir     = "trash/"
+	waitDir      = "wait/" // the lists of sessions that pruners wait for
+	looksDir     = "looks/"
+	settingsDir  = "settings/"
+	objectMax    = 64 << 20 // bytes of any object that is read whole and is no pack
+	sessionMax   = 64 << 10
+	// snapshotSizeMin is the least stored size of a snapshot in bytes: there may be many, and of one longer than this its length tells no
+	// more than how much there is to say of it, to an eighth.
+	snapshotSizeMin = 4 << 10
+	configSizeMax   = 64 << 10
 )
 
 func packName(n blob.Name) string        { s := n.String(); return dataDir + s[:2] + "/" + s }

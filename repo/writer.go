@@ -255,7 +255,7 @@ func (w *Writer) PutSnapshot(ctx context.Context, record []byte) (blob.Name, err
 	if err := w.Flush(ctx); err != nil {
 		return blob.Name{}, err
 	}
-	name, err := w.putObject(ctx, snapshotName, sealObject(w.repo.keys, seal.Snapshot, record, pack.SizeMin))
+	name, err := w.putObject(ctx, snapshotName, sealObject(w.repo.keys, seal.Snapshot, record, snapshotSizeMin))
 	if err != nil {
 		w.unsure.Store(true)
 		return blob.Name{}, fmt.Errorf("store the snapshot: %w", err)
