@@ -2,7 +2,8 @@
 //
 // It runs "rclone serve restic --stdio" and speaks HTTP/2 with it over the program's standard streams: no port is opened, and no password is
 // needed between the two. rclone takes restic's protocol, and unlike restic's own server any folder: all objects have their own names, as in
-// a folder of this machine. A repository that is also reached by sftp or as a folder is the same one.
+// a folder of this machine. A repository that is also reached by sftp or as a folder is the same one. One that rest-server serves, too, is not for
+// rclone: who comes by rest-server sees envelopes only, and so none of rclone's sessions.
 //
 // # What is kept of the contract
 //

@@ -40,7 +40,7 @@ type Store struct {
 
 // layout is what rclone takes: all folders of a repository, with any names.
 func layout() locks.Layout {
-	return locks.Layout{Folders: []string{"keys/", "index/", "snapshots/", "sessions/", "evictions/", "trash/", "wait/"}}
+	return locks.Layout{Folders: []string{"keys/", "index/", "snapshots/", "sessions/", "evictions/", "trash/", "wait/", "looks/", "settings/", "parity/"}}
 }
 
 // Open starts rclone with the first request.
