@@ -121,7 +121,7 @@ Snapshots are named by the beginning of their ID, by "latest", or by "latest~2",
 in one is written ID:PATH.
 
 Exit codes: 0 good; 1 failed; 3 saved, but some files are torn, or could not be read, or not with all their metadata; 4 saved
-and whole, but not from the file system snapshot that was asked for; 10 no repository; 11 repository busy; 12 wrong password; 130 interrupted.`
+and whole, but not from the file system snapshot that was asked for; 10 no repository; 11 somebody prunes it just now; 12 wrong password; 130 interrupted.`
 
 const rootExample = `  tarn -r /backup/repo init
   tarn -r /backup/repo backup ~/Photos /etc

@@ -144,8 +144,7 @@ func (k *hooks) read(ctx context.Context, w *repo.Writer, r *repo.Repo, fn func(
 // released tells that a snapshot could not be given back; the backup is as good as it was.
 func (j *backupJob) released(err error) {
 	if err != nil {
-		j.warnf("%v", err)
-		j.sayf("hint: tarn source clean removes what is left\n")
+		j.warnf("%v (\"tarn source clean\" removes what is left)", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/repair"
 	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/snapshot"
@@ -20,7 +21,7 @@ const (
 	exitNotWhole     = 3 // saved, but some files are torn, or could not be read, or not with all their metadata
 	exitNoSnapshot   = 4 // saved and whole, but not from the file system snapshot that was asked for
 	exitNoRepository = 10
-	exitBusy         = 11
+	exitBusy         = 11 // somebody prunes just now
 	exitPassword     = 12
 	exitInterrupted  = 130
 )
@@ -95,6 +96,8 @@ func exitCode(err error) int {
 		return exitNoRepository
 	case errors.Is(err, repo.ErrPassword):
 		return exitPassword
+	case errors.Is(err, repair.ErrPruning):
+		return exitBusy
 	}
 	return exitFailed
 }

@@ -58,7 +58,7 @@ in it is a folder of its distinct versions. New snapshots appear by themselves.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.bound(cmd.Flags(), a.cache.size)
 			if flags.background {
-				return a.mountInBackground(cmd.Context())
+				return a.mountInBackground(cmd.Context(), args[0])
 			}
 			return a.mount(cmd.Context(), &flags, args[0])
 		},
@@ -212,6 +212,15 @@ func (a *app) unmountNow(m *fusefs.Mounted) error {
 	return err
 }
 
+// realPath is where a mount on a folder is.
+func realPath(dir string) string {
+	dir = absolute(dir)
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return real
+	}
+	return dir
+}
+
 func usersText(users []fusefs.User) string {
 	if len(users) == 0 {
 		return "somebody"
@@ -228,7 +237,7 @@ func usersText(users []fusefs.User) string {
 }
 
 // mountInBackground runs this program once more and returns when that has mounted. The password goes through a pipe.
-func (a *app) mountInBackground(ctx context.Context) error {
+func (a *app) mountInBackground(ctx context.Context, dir string) error {
 	password, err := a.password(ctx)
 	if err != nil {
 		return err
@@ -264,6 +273,9 @@ func (a *app) mountInBackground(ctx context.Context) error {
 		return errors.Join(err, cmd.Wait())
 	}
 	if n, _ := io.ReadFull(readyRead, make([]byte, 1)); n == 1 {
+		if a.json {
+			a.emit(mountedLine{"mounted", realPath(dir)})
+		}
 		a.notef("mounted, served by process %d", cmd.Process.Pid)
 		return cmd.Process.Release()
 	}

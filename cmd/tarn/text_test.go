@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/repair"
 	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 )
@@ -164,6 +165,25 @@ func TestProgressAndMessages(t *testing.T) {
 	}
 }
 
+// A snapshot that could not be given back is told of by one line, to programs as well.
+func TestReleased(t *testing.T) {
+	for _, c := range []struct {
+		json         bool
+		stdout, told string
+	}{
+		{false, "", "warning: busy (\"tarn source clean\" removes what is left)\n"},
+		{true, `{"type":"warning","message":"busy (\"tarn source clean\" removes what is left)"}` + "\n", ""},
+	} {
+		var out, told bytes.Buffer
+		a := &app{json: c.json, stdout: stream{Writer: bufio.NewWriter(&out)}, stderr: stream{Writer: bufio.NewWriter(&told)}}
+		(&backupJob{app: a}).released(errors.New("busy"))
+		a.stdout.Flush()
+		if out.String() != c.stdout || told.String() != c.told {
+			t.Errorf("%q and %q, want %q and %q", out.String(), told.String(), c.stdout, c.told)
+		}
+	}
+}
+
 func TestTable(t *testing.T) {
 	var out bytes.Buffer
 	s := stream{Writer: bufio.NewWriter(&out)}
@@ -215,6 +235,7 @@ func TestExitCodesAndHints(t *testing.T) {
 	}{
 		{fmt.Errorf("/x: %w", repo.ErrNoRepository), 10, "tarn init"},
 		{fmt.Errorf("/x: %w", repo.ErrPassword), 12, "the file pw"},
+		{withHint(repair.ErrPruning, "session list"), 11, "session list"},
 		{errInterrupted, 130, ""},
 		{context.Canceled, 1, ""},
 		{fmt.Errorf("put: %w", storage.ErrFull), 1, "make room"},
