@@ -1,6 +1,5 @@
 //go:build !linux
 
-// Inuse tries what backup tools make of files that are being saved, on Linux.
 package main
 
 import (
