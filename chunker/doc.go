@@ -19,7 +19,8 @@
 // # rabin
 //
 // restic/chunker: the log2(Avg) low bits of the Rabin fingerprint of the window, modulo an irreducible polynomial of
-// degree 53 drawn from the key, are zero. The mean on random data is about 1.23 Avg, since the minimum comes on top.
+// degree 53, are zero. The polynomial is what its DerivePolynomial draws from the bytes that BLAKE3, keyed with the key,
+// puts out for "tarn v1 chunker rabin". The mean on random data is about 1.23 Avg, since the minimum comes on top.
 //
 // # gear
 //

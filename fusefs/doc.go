@@ -20,7 +20,7 @@
 // folder (see table and place). The record is decoded again when it is asked for, from a bounded cache of folder blobs. The position in a
 // listing is such a place, too, so a listing has no state at all, however long the folder is.
 //
-// Inode numbers are hashes: of the snapshot and the path, or of the snapshot and the link key for a file with several names. They are
+// Inode numbers are hashes: of the snapshot and the path, or for a file with several names of the snapshot, the link key and the content. They are
 // the same in each mount. The FUSE node number is the inode number.
 //
 // What the kernel was told of costs it memory and time, so of a folder of more than some ten thousand entries a listing tells names only, until

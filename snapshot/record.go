@@ -94,7 +94,7 @@ const MethodsMax = 7
 type Mount struct {
 	Point  string // where it is mounted
 	FSType string
-	Method string // "btrfs", "lvm", "zfs", "live"
+	Method string // "live", "btrfs", "lvm thick", "lvm thin", "zfs"
 	Reason string // why so, for people
 }
 

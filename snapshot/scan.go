@@ -22,10 +22,10 @@ type Seen struct {
 
 // Kinds of scan items.
 const (
-	scanEntry = 1 // an entry; a folder's own entries come next, up to scanLeave
-	scanLeave = 2
+	scanEntry = 1 // an entry that is no folder
+	scanLeave = 2 // the end of the folder that was entered last
 	scanMount = 3 // the file system of the next entry and all below it
-	scanDir   = 4 // an entry that is a folder
+	scanDir   = 4 // a folder; its own entries come next, up to scanLeave
 )
 
 const scanItemMax = NameSizeMax + 256

@@ -73,7 +73,7 @@ func (b *backupFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&b.excludeCaches, "exclude-caches", false, "leave out what is beside a CACHEDIR.TAG")
 	f.Var(&b.excludeLarger, "exclude-larger-than", "leave out files of more than `SIZE`")
 	f.BoolVarP(&b.oneFileSystem, "one-file-system", "x", false, "stay on the file systems of the paths")
-	f.StringArrayVar(&b.filesFrom, "files-from", nil, "also save the paths in `FILE`, one a line (- for standard input)")
+	f.StringArrayVar(&b.filesFrom, "files-from", nil, "also save the paths in `FILE` (- for standard input), one a line; # begins a remark")
 	f.StringArrayVar(&b.filesFrom0, "files-from0", nil, "the same, with a NUL byte behind each path in `FILE`")
 	f.BoolVar(&b.stdin, "stdin", false, "save standard input as a file")
 	f.StringVar(&b.stdinName, "stdin-filename", "stdin", "the `NAME` of that file")

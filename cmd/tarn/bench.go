@@ -23,7 +23,7 @@ func (b *benchFlags) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringSliceVar(&b.peers, "peer", nil, "compare with `NAME`: restic, borg, kopia, rustic (any number; those that are installed)")
 	f.IntVar(&b.runs, "runs", 3, "measure `N` rounds")
-	f.StringVar(&b.dir, "dir", filepath.Join(os.TempDir(), "tarn-bench"), "work in `FOLDER`; workloads stay there for the next time")
+	f.StringVar(&b.dir, "dir", filepath.Join(os.TempDir(), "tarn-bench"), "work in `FOLDER` (tarn-bench among the temporary files); workloads stay there for the next time")
 	f.Lookup("dir").DefValue = "" // the environment is no part of the help
 	f.StringVar(&b.report, "report", "", "write what was measured to `FILE`, as JSON")
 }

@@ -87,7 +87,8 @@ The repository keeps the day on which each pack was last read whole and found go
 looked at for so long, and with a subset like 5G what was looked at longest ago comes first: run it each night, and
 everything has its turn.
 
---scrub needs no password, and so is for the machine that has the disks: it compares the hash of every object with its name.
+--scrub needs no password, and so is for the machine that has the disks: it compares with its name the hash of every object that is
+called by it, which are all but the config, sessions and evictions.
 
 With IDs, --host, --tag or --path only these snapshots are checked, and what they need.`,
 		Example: `  tarn check

@@ -23,7 +23,7 @@ func newParity(a *app) *cobra.Command {
 		Use: "parity [N/K|off]", Short: "Protect packs against damage on the disk", Args: argsBetween(0, 1),
 		Long: `With N/K each group of N packs gets K objects of Reed-Solomon parity: any K of the N + K may be damaged or lost, and
 "tarn repair packs" makes them again. 10/1 costs a tenth of the space, 10/2 a fifth; more where a backup stores few
-packs, since its last group is shorter: a group of one pack is as good as a copy. It is for single bad sectors and lost files, not
+packs, since its last group is shorter: the parity of one pack alone is as long as the pack. It is for single bad sectors and lost files, not
 for a lost disk: that needs a copy elsewhere.
 
 The setting holds for all that is saved from now on, and parity is made for the packs that have none yet, which reads them. "off"

@@ -100,7 +100,7 @@ func newRepairIndex(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "index", Short: "Make the index again from the packs", Args: noArgs,
 		Long: `Compare the index with what the packs say of themselves, and write anew what is missing or wrong in it. Nothing is lost
-with an index, and most commands work without; they are slower then.`,
+with an index, and all commands work without; they are slower then.`,
 		Example: "  tarn repair index\n  tarn repair index --yes",
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.repairIndex(cmd.Context(), f) },
 	}

@@ -34,7 +34,7 @@ func newRewrite(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rewrite --exclude PATTERN [ID...]", Short: "Take files out of snapshots", Args: argsBetween(0, -1),
 		Long: `Store the snapshots that are named, or all that match, once more without the files that match a pattern. It is for what
-should never have been saved. Patterns are those of "tarn backup", and match whole paths.
+should never have been saved. Patterns are those of "tarn backup".
 
 The old snapshots stay unless --forget is given. What was taken out is gone from the storage only when no snapshot has it any more
 and "tarn prune" has run; whoever could read the repository before may have kept a copy.`,

@@ -16,7 +16,7 @@ import (
 func newSession(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "session", Short: "See who is writing to the repository, and end what is dead", Args: noArgs,
-		Long: `Each backup and each prune is a session while it runs. There are no locks: nobody waits for a session but the trash, whose packs
+		Long: `Whoever writes is a session while it runs: a backup, a prune, a copy, a repair, a change of tags. There are no locks: nobody waits for a session but the trash, whose packs
 are removed when the sessions that might need them are over.
 
 A session that was killed, or whose machine died, stays. A prune on the same machine ends it by itself, any other one after a week.`,

@@ -19,8 +19,8 @@ func newSnapshots(a *app) *cobra.Command {
 	var flags snapshotsFlags
 	cmd := &cobra.Command{
 		Use: "snapshots [ID...]", Short: "List the snapshots", Args: argsBetween(0, -1),
-		Long: `List the snapshots, the oldest first. The last column says whether every file in it is whole, as it was at one moment,
-or how many are torn, carried over from an older snapshot, or could not be read. An unconfirmed snapshot is of a backup whose session was
+		Long: `List the snapshots, the oldest first. The column State says whether all that is in one is of one moment (exact), or every file in
+it for itself (whole), or how many are torn, carried over from an older snapshot, or could not be read. An unconfirmed snapshot is of a backup whose session was
 ended by somebody while it ran: it may lack something, and "latest" passes over it. In an unsettled one what was moved while the backup ran may be
 missing, or there twice.`,
 		Example: `  tarn snapshots

@@ -8,7 +8,8 @@
 //     With [Options.ReadData] each pack is also read from its first byte to its last: the hash of all of them is the pack's name, the
 //     header commits to the key, each segment opens and decompresses, each blob in it has the hash that names it, and directory, padding
 //     and footer are what was sealed. A pack that looks wrong without that is read whole in any case.
-//  3. The config, keys, sessions, evictions, trash and lists of waiting pruners are read and proven. What is none of tarn's is named.
+//  3. All other objects are read and proven: the config, keys, sessions, evictions, trash and what it waits for, settings, looks, and with
+//     ReadData parity. What is none of tarn's is named.
 //  4. If anything was wrong so far, the snapshots are listed and looked at again, with a new view of the repository, and each one that
 //     lost something is reported with the first of its paths that can't be restored.
 //
@@ -18,7 +19,7 @@
 //
 // # What it costs
 //
-// Steps 1 to 3 read all metadata; with ReadData all the rest too, once. Memory grows with the number of distinct blobs that snapshots
+// Steps 1 to 3 read all metadata but parity; with ReadData all the rest too, once. Memory grows with the number of distinct blobs that snapshots
 // refer to, about 25 bytes for each, and not with their size; beside that each worker holds one segment and the directory of a pack.
 //
 // # What it can't find

@@ -40,8 +40,8 @@
 // closed in between. So a file that was changed less than 200 ms ago, or is empty and was changed less than 10 s ago, is
 // put off in the first pass ([ErrLater], [Result].Later), as is one whose lease was broken or whose looks differ, and one that
 // somebody has open for writing and changed less than 1 s ago: it may be in the middle of being saved. In the
-// second pass, after all other files, they are waited for: twice, or five times if a file has lost bytes since it was
-// opened. After that a file that goes on changing is taken as it is, and called torn if it has just lost bytes. A program
+// second pass, after the others (package backup takes it at the end of each batch of neighbours), they are waited for:
+// twice, or five times if a file has lost bytes since it was opened. After that a file that goes on changing is taken as it is, and called torn if it has just lost bytes. A program
 // that takes longer than that between emptying a file and writing it is caught with an empty file. A caller who knows
 // that a file had content at the last backup may put off an empty one by itself.
 //

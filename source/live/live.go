@@ -12,7 +12,7 @@ import (
 // Pass says how often a file is being looked at.
 type Pass uint8
 
-// The passes of a backup. First never waits: what is busy is put off with [ErrLater]. Second comes after all other files,
+// The passes of a backup. First never waits: what is busy is put off with [ErrLater]. Second comes after others,
 // waits and reads again within the budgets of [Options], and always ends with a result.
 const (
 	First  Pass = 1

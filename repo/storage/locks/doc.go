@@ -1,8 +1,8 @@
 // Package locks keeps a repository on servers that know nothing but restic's folders.
 //
 // restic's rest-server takes objects in the folders data, index, keys, snapshots and locks, each under the SHA-256 of its bytes, and
-// nothing else. An append-only one lets nobody remove anything but locks. Packs, index objects, snapshots and keys fit as they are. Sessions,
-// evictions, trash and wait lists don't: they have other folders, some have other names, and all but evictions have to be removed.
+// nothing else. An append-only one lets nobody remove anything but locks. Packs, index objects, snapshots and keys fit as they are. All others
+// don't: they have other folders, some have other names, and all but evictions have to be removed.
 // So a [Store] puts each of them into an envelope, and that into locks/:
 //
 //	locks/<SHA-256 of the envelope>
@@ -15,7 +15,7 @@
 //	13+n          the object
 //
 // What is listed below sessions/ is what the envelopes say: a list of locks/, and the beginning of each envelope that was not seen before.
-// They never change, and there are few.
+// They never change, and there are few. What they hold is read only when it is asked for: parity may be long.
 //
 // An object that is put again with other bytes gets an envelope of the next generation; the older ones are removed then. Of several the
 // highest generation counts, and of equals the greatest hash. tarn itself never puts other bytes under a name.

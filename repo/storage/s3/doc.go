@@ -19,6 +19,6 @@
 //
 // # Credentials
 //
-// They come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with AWS_SESSION_TOKEN), from the AWS profile file, or from the role of
-// the machine or container, in this order; without any of them requests are anonymous.
+// They come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with AWS_SESSION_TOKEN), from MinIO's variables, from the AWS profile file, or from
+// the role of the machine or container, in this order; without any of them requests are anonymous.
 package s3
