@@ -73,7 +73,7 @@ func PackObject(n blob.Name) string { return packName(n) }
 // Confirm asks whether a session still stands and ends it (step W5), for one that stored packs or trash and no snapshot.
 // ErrEvicted says that packs which it relied on may be gone.
 func (w *Writer) Confirm(ctx context.Context) error {
-	if err := w.finishParity(ctx); err != nil {
+	if err := w.FinishParity(ctx); err != nil {
 		return err
 	}
 	ok, err := w.repo.Stands(ctx, w.Session())
