@@ -246,7 +246,7 @@ func (w *Writer) putParity(ctx context.Context, objects []parity.Object) error {
 	for _, o := range objects {
 		w.putBytes.Add(uint64(len(o.Data)))
 	}
-	return parity.Put(ctx, w.repo.storage, objects)
+	return parity.Put(ctx, w.storage, objects)
 }
 
 // FinishParity makes all that was saved durable, and the parity of it.

@@ -70,6 +70,14 @@ func (r *Repo) RemoveIndexObject(ctx context.Context, name blob.Name) error {
 // PackObject is a pack's name in storage.
 func PackObject(n blob.Name) string { return packName(n) }
 
+// PutPack puts a pack's own bytes back in its place.
+func (w *Writer) PutPack(ctx context.Context, name blob.Name, data []byte) error {
+	if err := w.storage.Put(ctx, packName(name), data); err != nil {
+		return fmt.Errorf("store a pack again: %w", err)
+	}
+	return nil
+}
+
 // Confirm asks whether a session still stands and ends it (step W5), for one that stored packs or trash and no snapshot.
 // ErrEvicted says that packs which it relied on may be gone.
 func (w *Writer) Confirm(ctx context.Context) error {

@@ -401,10 +401,7 @@ func (p *PacksPlan) rebuild(ctx context.Context, w *repo.Writer, name blob.Name)
 	if blob.Name(sha256.Sum256(data)) != name {
 		return fmt.Errorf("pack %s: what parity gives is not what it was", name.Short())
 	}
-	if err := p.repo.Storage().Put(ctx, repo.PackObject(name), data); err != nil {
-		return fmt.Errorf("store a pack again: %w", err)
-	}
-	return nil
+	return w.PutPack(ctx, name, data)
 }
 
 // salvage stores the blobs again that are whole in a damaged pack, and in no other. Segments stay apart, as they were: what one user's files are
