@@ -119,6 +119,9 @@ func (r *Repo) ParityPolicy(ctx context.Context) (Policy, error) {
 
 // SetParityPolicy sets it for all later sessions; Cover does it for the packs that there are.
 func (r *Repo) SetParityPolicy(ctx context.Context, p Policy) error {
+	if err := r.CanWrite(); err != nil {
+		return err
+	}
 	list, err := r.policies(ctx)
 	if err != nil {
 		return err
