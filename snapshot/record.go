@@ -168,8 +168,8 @@ func (r *Record) CheckGiven() error {
 	b := appendStrings(nil, recPath, r.Paths)
 	b = appendStrings(b, recTag, r.Tags)
 	if b = appendStrings(b, recExclude, r.Excludes); len(b) > GivenSizeMax {
-		return fmt.Errorf("%d paths and %d patterns take %d bytes in the snapshot's record, which has room for %d", len(r.Paths), len(r.Excludes),
-			len(b), GivenSizeMax)
+		return fmt.Errorf("%d paths, %d tags and %d patterns take %d bytes in the snapshot's record, which has room for %d", len(r.Paths), len(r.Tags),
+			len(r.Excludes), len(b), GivenSizeMax)
 	}
 	return nil
 }

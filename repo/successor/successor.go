@@ -87,6 +87,9 @@ func record(ctx context.Context, r *repo.Repo, w *repo.Writer, o Options) (*snap
 	if err := o.Record(ctx, w, rec); err != nil {
 		return nil, err
 	}
+	if err := rec.CheckGiven(); err != nil {
+		return nil, err
+	}
 	rec.Session = w.Session()
 	if whole {
 		return rec, nil
