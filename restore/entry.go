@@ -2,7 +2,6 @@ package restore
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -193,7 +192,7 @@ func (w *writer) make(ctx context.Context, buf *buffer, j *job, found *status) (
 		if err := w.stuck(j.dir, name, found); err != nil {
 			return nil, err
 		}
-		name = temporaryName()
+		name = snapshot.RestoringName()
 	}
 	if j.node.Type == snapshot.File {
 		return w.makeFile(ctx, buf, j, name, found)
@@ -305,6 +304,3 @@ func inTheWay(err error) error {
 	}
 	return fmt.Errorf("a folder is in the way: %w", err)
 }
-
-// temporaryName is a name that no two runs choose. That it is free is proven by O_EXCL.
-func temporaryName() string { return ".tarn-restore-" + rand.Text() }
