@@ -14,13 +14,6 @@ import (
 // What a repair does to a repository's objects. None of it needs a lock: index objects are hints, and trash is only a proposal
 // until a prune has waited for all sessions and looked once more.
 
-// IndexNames lists the index objects, in no order.
-func (r *Repo) IndexNames(ctx context.Context) ([]blob.Name, error) {
-	var names []blob.Name
-	err := r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) })
-	return names, err
-}
-
 // ReadIndexObject returns what an index object says of packs. storage.ErrNotExist is wrapped if it is gone.
 func (r *Repo) ReadIndexObject(ctx context.Context, name blob.Name) ([]*index.Pack, error) {
 	body, list, err := r.getObject(ctx, seal.Index, indexName(name), name)

@@ -36,8 +36,6 @@ const (
 	Copy    Way = 3 // what is whole is stored again, and the pack stays
 )
 
-func (w Way) String() string { return [...]string{"leave", "rebuild", "salvage", "copy"}[w&3] }
-
 // PackDamage is a damaged pack, and what would be done about it.
 type PackDamage struct {
 	Name    blob.Name
