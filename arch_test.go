@@ -54,7 +54,8 @@ var edges = map[string]map[string]string{
 		"repo/seal":   "holds the keys", "repo/storage": "where objects are", "tlv": "config and sessions are records"},
 	"repo/prune": {
 		"blob": "marks blobs", "index": "says which packs hold what", "repo": "what is pruned", "repo/pack": "how hard to compress",
-		"repo/seal": "names kinds of damage", "repo/storage": "names kinds of errors", "snapshot": "walks snapshots"},
+		"repo/parity": "keeps packs that others need for it",
+		"repo/seal":   "names kinds of damage", "repo/storage": "names kinds of errors", "snapshot": "walks snapshots"},
 	"repo/check": {
 		"blob": "walks blobs", "index": "compares it with the packs", "repo": "what is checked", "repo/pack": "opens packs",
 		"repo/seal": "names kinds of damage", "repo/storage": "reads objects", "snapshot": "walks snapshots"},

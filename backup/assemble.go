@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"os/user"
 	"sort"
 	"strconv"
@@ -89,6 +90,9 @@ func (a *assembler) run(ctx context.Context, order <-chan *batch) error {
 // finish ends the root and the scan record.
 func (a *assembler) finish(ctx context.Context) error {
 	if a.levels[0].tree == nil {
+		if err := a.addExtras(ctx, ""); err != nil {
+			return err
+		}
 		return a.lane.Flush(ctx)
 	}
 	var err error
@@ -141,6 +145,8 @@ func (a *assembler) addExtras(ctx context.Context, before string) error {
 		if err := a.addNode(ctx, &e.node, &e.seen, ""); err != nil {
 			return err
 		}
+		a.countFile(&e.node, e.change)
+		a.record.Capture.Methods[e.seen.Method]++
 	}
 	return nil
 }
@@ -239,6 +245,12 @@ func (a *assembler) partial(ctx context.Context) error {
 				return err
 			}
 		}
+		for _, e := range a.levels[i].extras { // they come behind the folder that is open
+			a.name(&e.node)
+			if err := errors.Join(tree.Add(ctx, &e.node), scan.Entry(ctx, &e.seen)); err != nil {
+				return err
+			}
+		}
 		content, err := tree.Finish(ctx)
 		if err != nil {
 			return err
@@ -264,19 +276,32 @@ func (a *assembler) partial(ctx context.Context) error {
 
 // count adds an entry to the statistics.
 func (a *assembler) count(it *item) {
-	s, c := &a.record.Stats, &a.record.Capture
-	if it.node.Type != snapshot.File {
-		if it.node.Type == snapshot.Dir {
-			s.Folders++
-		} else {
-			s.Others++
-		}
+	s := &a.record.Stats
+	switch it.node.Type {
+	case snapshot.File:
+	case snapshot.Dir:
+		s.Folders++
+		return
+	default:
+		s.Others++
 		return
 	}
-	s.Files++
-	s.Bytes += it.node.Size
+	a.countFile(&it.node, it.change)
 	s.Read += it.bytes
-	switch it.change {
+	if it.read {
+		a.record.Capture.Methods[it.seen.Method]++
+	} else {
+		a.progress.Files.Add(1)
+		a.progress.Bytes.Add(it.node.Size)
+	}
+}
+
+// countFile adds a file that is in the snapshot.
+func (a *assembler) countFile(n *snapshot.Node, how change) {
+	s, c := &a.record.Stats, &a.record.Capture
+	s.Files++
+	s.Bytes += n.Size
+	switch how {
 	case isNew:
 		s.New++
 	case isChanged:
@@ -284,7 +309,7 @@ func (a *assembler) count(it *item) {
 	case isUnchanged:
 		s.Unchanged++
 	}
-	switch it.node.State {
+	switch n.State {
 	case snapshot.Whole:
 		c.Whole++
 	case snapshot.Appended:
@@ -293,12 +318,6 @@ func (a *assembler) count(it *item) {
 		c.Torn++
 	case snapshot.Carried:
 		c.Carried++
-	}
-	if it.read {
-		c.Methods[it.seen.Method]++
-	} else {
-		a.progress.Files.Add(1)
-		a.progress.Bytes.Add(it.node.Size)
 	}
 }
 

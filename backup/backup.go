@@ -129,7 +129,7 @@ func (p *pipeline) run(ctx context.Context, list func(*lister) error, v *previou
 	steps := make(chan *stepBatch, stepsOpen)
 	order, work := make(chan *batch, batchesOpen), make(chan *batch, batchesOpen)
 	dirs := source.OpenMax()
-	l := &lister{ctx: ctx, o: p.o, steps: steps, most: min(foldersMax, dirs/4/(stepsOpen+2))} // one with the lister, and one with the walker
+	l := &lister{ctx: ctx, o: p.o, progress: p.progress, steps: steps, most: min(foldersMax, dirs/4/(stepsOpen+2))} // one with the lister, and one with the walker
 	group.Go(func() error {
 		defer close(steps)
 		err := list(l)

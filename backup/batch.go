@@ -52,8 +52,9 @@ type item struct {
 
 // extra is a file that a set brought along.
 type extra struct {
-	node snapshot.Node
-	seen snapshot.Seen
+	node   snapshot.Node
+	seen   snapshot.Seen
+	change change
 }
 
 // path is the item's absolute path.

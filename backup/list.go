@@ -13,12 +13,13 @@ import (
 // lister goes through the source in walk order, ahead of the walker: it opens and lists folders, looks at their entries, and says which of
 // them belong to the backup. It belongs to one goroutine.
 type lister struct {
-	ctx   context.Context
-	o     *Options
-	steps chan<- *stepBatch
-	cur   *stepBatch
-	most  int    // folders that a stepBatch may hold open
-	looks []look // at all folders, for the settler
+	ctx      context.Context
+	o        *Options
+	progress *Progress
+	steps    chan<- *stepBatch
+	cur      *stepBatch
+	most     int    // folders that a stepBatch may hold open
+	looks    []look // at all folders, for the settler
 }
 
 type stepKind uint8
@@ -281,6 +282,11 @@ func (l *lister) listed(dir *folder, name string, set *fileSet) error {
 	st, err := dir.Lstat(name)
 	if err != nil {
 		return l.unseen(dir, name, set, err)
+	}
+	if st.Type != snapshot.Dir && snapshot.IsRestoring(name) {
+		full := pathIn(dir.path, name)
+		l.progress.Restoring.Store(&full)
+		return l.leftOut(dir, name, set)
 	}
 	if l.o.Exclude != nil || l.o.Held.Skips() {
 		full := pathIn(dir.path, name)

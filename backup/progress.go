@@ -8,6 +8,7 @@ type Progress struct {
 	Bytes     atomic.Uint64 // of those
 	Problems  atomic.Uint64
 	Current   atomic.Pointer[string] // a path that is being read
+	Restoring atomic.Pointer[string] // a path that was left out, since a restore is making it or left it; nil if there was none
 	EndFiles  atomic.Uint64          // what is expected in all; 0 while unknown
 	EndBytes  atomic.Uint64
 	Finishing atomic.Bool // all is read; uploads and the snapshot are left

@@ -298,9 +298,13 @@ func (r *reader) captureSet(ctx context.Context, b *batch, it *item, pass live.P
 	if result.Later {
 		return live.ErrLater
 	}
+	how := it.change
 	for i, f := range files {
 		one := *it
 		one.dir, one.bytes = it.dir, 0
+		if i > 0 { // what the parent snapshot had is known of the database alone
+			one.was, one.change = nil, how
+		}
 		res := result
 		res.Stat = f.Stat()
 		one.node.Name = f.Name()[strings.LastIndexByte(f.Name(), '/')+1:]
@@ -310,9 +314,9 @@ func (r *reader) captureSet(ctx context.Context, b *batch, it *item, pass live.P
 		}
 		it.bytes += one.bytes
 		if i == 0 {
-			it.node, it.seen, it.stat = one.node, one.seen, one.stat
+			it.node, it.seen, it.stat, it.change = one.node, one.seen, one.stat, one.change
 		} else {
-			it.extras = append(it.extras, extra{one.node, one.seen})
+			it.extras = append(it.extras, extra{one.node, one.seen, one.change})
 		}
 	}
 	if it.set != nil {

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"strings"
@@ -56,7 +57,7 @@ type settler struct {
 	*pipeline
 	assembler *assembler
 	looks     []look
-	blind     bool              // some folder can't be looked at by its path
+	blind     bool              // some folder can't be looked at by its path, or not be listed again
 	came      map[string]uint64 // inodes of files with one name that came in any round, by paths: the scan record does not have them
 	fresh     map[string]bool   // paths of all that came in any round
 	moved     map[uint64]bool   // inodes of files that left a folder or came to one, in any round
@@ -230,8 +231,11 @@ type moves struct {
 // arrivals captures the entries of a folder that the snapshot does not have.
 func (s *settler) arrivals(ctx context.Context, l *look, m *moves) ([]snapshot.Node, error) {
 	node, err := snapshot.Lookup(ctx, s.store, s.assembler.record.Root, l.path)
-	if err != nil {
+	if errors.Is(err, snapshot.ErrNotFound) {
 		return nil, nil // the folder itself came with another one, or went
+	}
+	if err != nil {
+		return nil, err
 	}
 	var have []string
 	for n, err := range snapshot.Entries(ctx, s.store, node.Content) {
@@ -242,11 +246,13 @@ func (s *settler) arrivals(ctx context.Context, l *look, m *moves) ([]snapshot.N
 	}
 	dir, err := source.OpenDir(l.path)
 	if err != nil {
+		s.blind = s.blind || !source.IsGone(err)
 		return nil, nil
 	}
 	defer dir.Release()
 	names, err := dir.List()
 	if err != nil {
+		s.blind = s.blind || !source.IsGone(err)
 		return nil, nil
 	}
 	for _, name := range have {

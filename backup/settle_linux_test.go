@@ -14,6 +14,7 @@ import (
 	"github.com/tarn-backup/tarn/repo/storage/memory"
 	"github.com/tarn-backup/tarn/snapshot"
 	"github.com/tarn-backup/tarn/source"
+	"golang.org/x/sys/unix"
 )
 
 // TestMovedDuringTheWalk moves a file from a folder that is still to be listed to one that was: in neither listing it would be lost.
@@ -191,6 +192,27 @@ func during(t *testing.T, dir string, late bool, change func() error) (rec *snap
 	return rec, func(path string) bool {
 		_, err := snapshot.Lookup(t.Context(), r, rec.Root, filepath.Join(dir, path))
 		return err == nil
+	}
+}
+
+// TestFolderThatCantBeListedAgain lets no folder be opened any more when one has changed: what came to it is missing, and the snapshot says so.
+func TestFolderThatCantBeListedAgain(t *testing.T) {
+	dir := tree(t)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	})
+	rec, has := during(t, dir, true, func() error {
+		err := os.WriteFile(filepath.Join(dir, "sub/later"), []byte("later"), 0o644)
+		return errors.Join(err, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}))
+	})
+	if has("sub/later") || rec.Settled {
+		t.Errorf("the file that came is there: %v; settled %v", has("sub/later"), rec.Settled)
 	}
 }
 

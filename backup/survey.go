@@ -75,7 +75,7 @@ func (s *surveyor) folder(dir *source.Dir, path string) {
 		}
 		full := strings.TrimSuffix(path, "/") + "/" + name
 		st, err := dir.Lstat(name)
-		if err != nil || s.o.Exclude != nil && s.o.Exclude.Match(full, st.Type == snapshot.Dir) || s.o.Held.Skip(full) {
+		if err != nil || st.Type != snapshot.Dir && snapshot.IsRestoring(name) || s.o.Exclude != nil && s.o.Exclude.Match(full, st.Type == snapshot.Dir) || s.o.Held.Skip(full) {
 			continue
 		}
 		s.entry(dir, name, full, &st)

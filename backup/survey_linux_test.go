@@ -8,6 +8,7 @@ import (
 
 	"github.com/tarn-backup/tarn/backup"
 	"github.com/tarn-backup/tarn/repo/storage/memory"
+	"github.com/tarn-backup/tarn/snapshot"
 )
 
 // named leaves out what has this name.
@@ -19,7 +20,7 @@ func (n named) Match(path string, _ bool) bool { return filepath.Base(path) == s
 func TestSurvey(t *testing.T) {
 	src := tree(t)
 	for name, text := range map[string]string{"cache/CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55", "cache/big": "12345",
-		"marked/.nobackup": "", "marked/left out": "123"} {
+		"marked/.nobackup": "", "marked/left out": "123", snapshot.RestoringName(): "left out, too"} {
 		path := filepath.Join(src, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

@@ -133,7 +133,8 @@ func TestSessionTooLong(t *testing.T) {
 	}
 }
 
-// TestManyTinyBlobs: so many blobs of a few bytes that a segment full of them would have a directory that is too long for a pack.
+// TestManyTinyBlobs: so many blobs of a few bytes that a segment full of them would have a directory that is too long for a pack. Nor must they come
+// together in one when they are moved, of each segment all but the first.
 func TestManyTinyBlobs(t *testing.T) {
 	ctx := t.Context()
 	r := create(t, memory.New())
@@ -155,5 +156,27 @@ func TestManyTinyBlobs(t *testing.T) {
 	}
 	if data, err := w.Load(ctx, blob.Data, last); err != nil || string(data) != string(plain[:]) {
 		t.Errorf("got %x, %v", data, err)
+	}
+	if w, err = r.NewWriter(ctx, repo.WriterOptions{Session: session(repo.PurposePrune), MoveOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	m := w.Mover()
+	for info, rows := range w.View().Index.Blobs() {
+		for len(rows) > 0 {
+			n := 1
+			for n < len(rows) && rows[n].Segment == rows[0].Segment {
+				n++
+			}
+			if err := m.Move(ctx, info, rows[0].Segment, rows[1:n]); err != nil {
+				t.Fatal(err)
+			}
+			rows = rows[n:]
+		}
+	}
+	if err := w.Confirm(ctx); err != nil {
+		t.Error(err)
+	}
+	if v, err := r.TakeView(ctx); err != nil || len(v.Damaged) > 0 {
+		t.Errorf("damaged packs: %v, %v", v.Damaged, err)
 	}
 }

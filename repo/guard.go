@@ -119,6 +119,9 @@ func (r *Repo) ParityPolicy(ctx context.Context) (Policy, error) {
 
 // SetParityPolicy sets it for all later sessions; Cover does it for the packs that there are.
 func (r *Repo) SetParityPolicy(ctx context.Context, p Policy) error {
+	if err := r.CanWrite(); err != nil {
+		return err
+	}
 	list, err := r.policies(ctx)
 	if err != nil {
 		return err
@@ -142,6 +145,11 @@ func (r *Repo) SetParityPolicy(ctx context.Context, p Policy) error {
 // Parity reads which parity there is.
 func (r *Repo) Parity(ctx context.Context) (*parity.Set, error) {
 	return parity.Load(ctx, r.keys, r.storage, packName)
+}
+
+// Parity is the Repo's; what is put to it is of this session.
+func (w *Writer) Parity(ctx context.Context) (*parity.Set, error) {
+	return parity.Load(ctx, w.repo.keys, w.storage, packName)
 }
 
 // ParityPacks are the live packs of a view with the parity that they should have, but for those that are about to go. A prune calls
@@ -169,11 +177,10 @@ func (r *Repo) ParityPacks(ctx context.Context, v *View, without map[blob.Name]b
 // RenewParity makes parity for the packs of a view that should have it and are in no sound group, and then removes groups that lost a member
 // or a shard. A prune calls it after its second look and before it removes packs: the view has none of those that are about to go, so that
 // the others never are without parity. It returns the packs whose bytes are damaged; nothing is removed then.
-func (r *Repo) RenewParity(ctx context.Context, v *View) (damaged []blob.Name, err error) {
-	set, err := r.Parity(ctx)
-	if err != nil {
-		return nil, err
-	}
+//
+// The parity must have been read before the view was taken: a group comes after its packs, so one with a pack that the view does not have lost it. In
+// parity that is younger it may be a backup's that runs meanwhile.
+func (r *Repo) RenewParity(ctx context.Context, set *parity.Set, v *View) (damaged []blob.Name, err error) {
 	packs, err := r.ParityPacks(ctx, v, nil)
 	if err != nil {
 		return nil, err
@@ -242,11 +249,11 @@ func (w *Writer) putParity(ctx context.Context, objects []parity.Object) error {
 	for _, o := range objects {
 		w.putBytes.Add(uint64(len(o.Data)))
 	}
-	return parity.Put(ctx, w.repo.storage, objects)
+	return parity.Put(ctx, w.storage, objects)
 }
 
-// finishParity makes all that was saved durable, and the parity of it.
-func (w *Writer) finishParity(ctx context.Context) error {
+// FinishParity makes all that was saved durable, and the parity of it.
+func (w *Writer) FinishParity(ctx context.Context) error {
 	if err := w.Flush(ctx); err != nil {
 		return err
 	}

@@ -54,18 +54,23 @@ func (l *Lane) Save(ctx context.Context, kind blob.Kind, plain []byte) (blob.ID,
 		l.alone[0] = entry
 		return id, l.seal(ctx, l.compress.Compress(plain), plain, l.alone[:])
 	}
-	seg, size := l.segment(kind)
+	return id, l.appendLocked(ctx, entry, plain)
+}
+
+// appendLocked appends a blob to the open segment of its kind, and ends that before or after it if it is full.
+func (l *Lane) appendLocked(ctx context.Context, entry index.Entry, plain []byte) error {
+	seg, size := l.segment(entry.Kind)
 	if len(seg.plain) > 0 && len(seg.plain)+len(plain) > size {
 		if err := l.flushLocked(ctx, seg); err != nil {
-			return id, err
+			return err
 		}
 	}
 	seg.plain = append(seg.plain, plain...)
 	seg.blobs = append(seg.blobs, entry)
 	if len(seg.plain) >= size || len(seg.blobs) >= segmentBlobsMax {
-		return id, l.flushLocked(ctx, seg)
+		return l.flushLocked(ctx, seg)
 	}
-	return id, nil
+	return nil
 }
 
 // segment returns the open segment that a blob of a kind goes into, and how long it gets.

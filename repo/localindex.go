@@ -117,7 +117,7 @@ func (r *Repo) fillLocked(ctx context.Context, v *View) (problem, err error) {
 	if len(missing)+len(doomed) == 0 {
 		return nil, nil
 	}
-	names, err := r.listIndex(ctx)
+	names, err := r.IndexNames(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -14,13 +14,6 @@ import (
 // What a repair does to a repository's objects. None of it needs a lock: index objects are hints, and trash is only a proposal
 // until a prune has waited for all sessions and looked once more.
 
-// IndexNames lists the index objects, in no order.
-func (r *Repo) IndexNames(ctx context.Context) ([]blob.Name, error) {
-	var names []blob.Name
-	err := r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) })
-	return names, err
-}
-
 // ReadIndexObject returns what an index object says of packs. storage.ErrNotExist is wrapped if it is gone.
 func (r *Repo) ReadIndexObject(ctx context.Context, name blob.Name) ([]*index.Pack, error) {
 	body, list, err := r.getObject(ctx, seal.Index, indexName(name), name)
@@ -70,10 +63,18 @@ func (r *Repo) RemoveIndexObject(ctx context.Context, name blob.Name) error {
 // PackObject is a pack's name in storage.
 func PackObject(n blob.Name) string { return packName(n) }
 
+// PutPack puts a pack's own bytes back in its place.
+func (w *Writer) PutPack(ctx context.Context, name blob.Name, data []byte) error {
+	if err := w.storage.Put(ctx, packName(name), data); err != nil {
+		return fmt.Errorf("store a pack again: %w", err)
+	}
+	return nil
+}
+
 // Confirm asks whether a session still stands and ends it (step W5), for one that stored packs or trash and no snapshot.
 // ErrEvicted says that packs which it relied on may be gone.
 func (w *Writer) Confirm(ctx context.Context) error {
-	if err := w.finishParity(ctx); err != nil {
+	if err := w.FinishParity(ctx); err != nil {
 		return err
 	}
 	ok, err := w.repo.Stands(ctx, w.Session())

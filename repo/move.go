@@ -40,19 +40,13 @@ func (m *Mover) Move(ctx context.Context, info *index.PackInfo, number uint16, r
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	seg, size := m.segment(rows[0].Kind)
-	if wanted == len(m.plain) && wanted >= min(size/2, dataAloneSize) {
+	if _, size := m.segment(rows[0].Kind); wanted == len(m.plain) && wanted >= min(size/2, dataAloneSize) {
 		return m.seal(ctx, m.from.opened, m.plain, m.entries)
 	}
 	for i := range rows {
-		plain := m.plain[rows[i].Offset:][:rows[i].Length]
-		if len(seg.plain) > 0 && len(seg.plain)+len(plain) > size {
-			if err := m.flushLocked(ctx, seg); err != nil {
-				return err
-			}
+		if err := m.appendLocked(ctx, m.entries[i], m.plain[rows[i].Offset:][:rows[i].Length]); err != nil {
+			return err
 		}
-		seg.plain = append(seg.plain, plain...)
-		seg.blobs = append(seg.blobs, m.entries[i])
 	}
 	return nil
 }

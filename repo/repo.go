@@ -31,7 +31,7 @@ type Repo struct {
 	config  Config
 	data    chunker.Chunker
 	meta    chunker.Chunker
-	slot    blob.Name // the key slot that opened it
+	slot    KeySlot // that opened it
 
 	loading sync.Mutex // held while the index is read
 	view    *View
@@ -83,7 +83,7 @@ func Init(ctx context.Context, s storage.Storage, password []byte, o InitOptions
 	if err != nil {
 		return nil, fmt.Errorf("store the config: %w", err)
 	}
-	return newRepo(s, keys, c, sha256.Sum256(data), Far{})
+	return newRepo(s, keys, c, KeySlot{Name: sha256.Sum256(data), Slot: slot}, Far{})
 }
 
 // putConfig puts the config, and replaces none if the storage can tell: machines that are set up at the same moment may all make the repository, and
@@ -146,7 +146,7 @@ func Open(ctx context.Context, s storage.Storage, password func() ([]byte, error
 // it, and should not while goroutines that it can't wait for may still load.
 func (r *Repo) Close() error { return r.local.close() }
 
-func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot blob.Name, far Far) (*Repo, error) {
+func newRepo(s storage.Storage, keys *seal.Keys, c Config, slot KeySlot, far Far) (*Repo, error) {
 	r := &Repo{storage: s, keys: keys, config: c, slot: slot, cache: newSegmentCache(segmentCacheSize), far: far}
 	if far.ReadAhead > 0 {
 		r.cache.max = segmentCacheFar
@@ -184,8 +184,11 @@ func (r *Repo) MetaChunker() chunker.Chunker { return r.meta }
 // ID is the ID that a blob has in this repository.
 func (r *Repo) ID(kind blob.Kind, plain []byte) blob.ID { return r.keys.ID(kind, plain) }
 
-// CanWrite tells whether this version may write to the repository.
+// CanWrite tells whether this version may write to the repository, with the key that opened it.
 func (r *Repo) CanWrite() error {
+	if r.slot.Old {
+		return ErrOldKey
+	}
 	if unknown := r.config.NeedWrite &^ knownWrite; unknown != 0 {
 		return fmt.Errorf("repository with features %#x that this version can't write: %w", unknown, seal.ErrVersion)
 	}

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -18,6 +19,17 @@ type KeySlot struct {
 	Name    blob.Name
 	Slot    seal.Slot
 	Current bool // the one that opened the repository
+	Old     bool // it lacks the newest master key: a rotation was interrupted before it removed this
+}
+
+// newestEpoch is that of the newest master key that any of the slots says it has, but for one slot.
+func newestEpoch(slots []KeySlot, but blob.Name) (newest uint32) {
+	for i := range slots {
+		if slots[i].Name != but {
+			newest = max(newest, slots[i].Slot.Epoch)
+		}
+	}
+	return newest
 }
 
 // ErrLastKey says that a repository's only key can't be removed.
@@ -62,42 +74,45 @@ func readSlots(ctx context.Context, s storage.Storage) (slots []KeySlot, bad err
 	return slots, bad, nil
 }
 
-// openSlots tries a password on each slot.
-func openSlots(ctx context.Context, s storage.Storage, id seal.RepoID, password func() ([]byte, error), memoryMax uint32) (*seal.Keys, blob.Name, error) {
+// openSlots tries a password on each slot, the newest first: a rotation that was interrupted may have left one of the same password.
+func openSlots(ctx context.Context, s storage.Storage, id seal.RepoID, password func() ([]byte, error), memoryMax uint32) (keys *seal.Keys, opened KeySlot, err error) {
 	slots, bad, err := readSlots(ctx, s)
 	if err != nil {
-		return nil, blob.Name{}, err
+		return nil, opened, err
 	}
 	if len(slots) == 0 {
 		if bad == nil {
 			bad = errors.New("the repository has no keys")
 		}
-		return nil, blob.Name{}, bad
+		return nil, opened, bad
 	}
 	secret, err := password()
 	if err != nil {
-		return nil, blob.Name{}, err
+		return nil, opened, err
 	}
+	slices.SortStableFunc(slots, func(a, b KeySlot) int { return cmp.Compare(b.Slot.Epoch, a.Slot.Epoch) })
 	for _, k := range slots {
 		keys, err := k.Slot.Open(id, secret, memoryMax)
 		if err == nil {
-			return keys, k.Name, nil
+			k.Current, k.Old = true, keys.Epoch() < newestEpoch(slots, k.Name)
+			return keys, k, nil
 		}
 		if !errors.Is(err, ErrPassword) {
 			bad = err
 		}
 	}
 	if bad != nil {
-		return nil, blob.Name{}, bad
+		return nil, opened, bad
 	}
-	return nil, blob.Name{}, ErrPassword
+	return nil, opened, ErrPassword
 }
 
 // Keys lists the key slots.
 func (r *Repo) Keys(ctx context.Context) ([]KeySlot, error) {
 	slots, bad, err := readSlots(ctx, r.storage)
+	newest := newestEpoch(slots, blob.Name{})
 	for i := range slots {
-		slots[i].Current = slots[i].Name == r.slot
+		slots[i].Current, slots[i].Old = slots[i].Name == r.slot.Name, slots[i].Slot.Epoch < newest
 	}
 	return slots, errors.Join(err, bad)
 }
@@ -128,33 +143,33 @@ func (r *Repo) putSlot(ctx context.Context, s seal.Slot) (blob.Name, error) {
 	if err != nil {
 		return blob.Name{}, fmt.Errorf("store the key: %w", err)
 	}
-	if err := r.KeyStands(ctx); err != nil { // just now: who rotated did not see the new slot
+	if err := r.keyStands(ctx, name); err != nil { // just now: who rotated did not see the new slot
 		return blob.Name{}, errors.Join(err, r.storage.Remove(ctx, keyName(name)))
 	}
 	return name, nil
 }
 
-// RemoveKey removes a slot, unless it is the last one that is intact. If somebody else removed the others at the same time, it is put back.
+// RemoveKey removes a slot, unless it is the last one that is intact and gives the newest master key. If somebody else removed the others at the same
+// time, it is put back.
 func (r *Repo) RemoveKey(ctx context.Context, name blob.Name) error {
+	if err := r.KeyStands(ctx); err != nil {
+		return err
+	}
 	data, err := storage.ReadAll(ctx, r.storage, keyName(name), seal.SlotSizeMax)
 	intact := err == nil && sha256.Sum256(data) == name
 	slots, _, err := readSlots(ctx, r.storage)
 	if err != nil {
 		return err
 	}
-	others := 0
-	for _, k := range slots {
-		if k.Name != name {
-			others++
-		}
-	}
-	if others == 0 {
+	newest := newestEpoch(slots, blob.Name{})
+	full := func(k KeySlot) bool { return k.Name != name && k.Slot.Epoch == newest }
+	if !slices.ContainsFunc(slots, full) {
 		return ErrLastKey
 	}
 	if err := r.storage.Remove(ctx, keyName(name)); err != nil || !intact {
 		return err
 	}
-	if slots, _, err = readSlots(ctx, r.storage); err != nil || len(slots) > 0 {
+	if slots, _, err = readSlots(ctx, r.storage); err != nil || slices.ContainsFunc(slots, full) {
 		return err
 	}
 	return errors.Join(ErrLastKey, r.storage.Put(ctx, keyName(name), data))
@@ -170,8 +185,8 @@ func (r *Repo) ChangePassword(ctx context.Context, s seal.Slot, password []byte)
 	if err != nil {
 		return blob.Name{}, err
 	}
-	old := r.slot
-	r.slot = name
+	old := r.slot.Name
+	r.slot = KeySlot{Name: name, Slot: slot}
 	if err := r.storage.Remove(ctx, keyName(old)); err != nil {
 		return name, err
 	}
@@ -215,17 +230,34 @@ func (r *Repo) RotateKey(ctx context.Context, s seal.Slot, password []byte) (nam
 			return name, fmt.Errorf("remove key %s: %w", n.Short(), err)
 		}
 	}
-	r.slot = name
-	return name, r.KeyStands(ctx)
+	r.slot = KeySlot{Name: name, Slot: slot}
+	return name, r.keyStands(ctx, name)
 }
 
 // ErrKeyGone says that the slot which opened the repository was replaced since: there may be objects that its keys can't open.
 var ErrKeyGone = errors.New("the key that opened the repository was replaced meanwhile: run this again")
 
-// KeyStands returns ErrKeyGone if the slot that opened the repository is not there any more. Who takes things for damaged that
-// he can't open asks before he acts on it.
-func (r *Repo) KeyStands(ctx context.Context) error {
-	err := storage.ReadRange(ctx, r.storage, keyName(r.slot), make([]byte, 1), 0)
+// ErrOldKey says that the slot which opened the repository lacks the newest master key: a rotation was interrupted before it removed the slot. What
+// was saved before can be read with it; nothing may be written, since it would be sealed with the old master key.
+var ErrOldKey = errors.New("the key was rotated, and this password opens only what was saved before that")
+
+// KeyStands returns ErrKeyGone if the slot that opened the repository is not there any more, or another one has a newer master key, and ErrOldKey if that was
+// so from the beginning. Who takes things for damaged that he can't open asks before he acts on it.
+func (r *Repo) KeyStands(ctx context.Context) error { return r.keyStands(ctx, blob.Name{}) }
+
+// keyStands is KeyStands, and one slot may have a newer master key: ours.
+func (r *Repo) keyStands(ctx context.Context, ours blob.Name) error {
+	if r.slot.Old {
+		return ErrOldKey
+	}
+	slots, _, err := readSlots(ctx, r.storage)
+	if err != nil {
+		return err
+	}
+	if newestEpoch(slots, ours) > r.keys.Epoch() {
+		return ErrKeyGone
+	}
+	err = storage.ReadRange(ctx, r.storage, keyName(r.slot.Name), make([]byte, 1), 0) // last: a rotation may have come and gone while the others were read
 	if errors.Is(err, storage.ErrNotExist) {
 		return ErrKeyGone
 	}

@@ -74,7 +74,7 @@ func (r *Repo) takeView(ctx context.Context, v *View) (*View, error) {
 	if err := r.lookAtPacks(ctx, v); err != nil {
 		return nil, err
 	}
-	names, err := r.listIndex(ctx)
+	names, err := r.IndexNames(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,8 @@ func (r *Repo) readTrash(ctx context.Context, v *View) error {
 	return nil
 }
 
-func (r *Repo) listIndex(ctx context.Context) (names []blob.Name, err error) {
+// IndexNames lists the index objects, in no order.
+func (r *Repo) IndexNames(ctx context.Context) (names []blob.Name, err error) {
 	err = r.list(ctx, indexDir, func(n blob.Name, size int64) { names = append(names, n) })
 	return names, err
 }

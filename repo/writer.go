@@ -266,7 +266,7 @@ func (w *Writer) PutSnapshot(ctx context.Context, record []byte) (blob.Name, err
 // Commit stores the final snapshot record, asks whether the session still stands (step W5), and ends it. Only when it returns nil is the
 // backup done. ErrEvicted says that the snapshot may lack blobs: the caller begins again with a new session and removes it then.
 func (w *Writer) Commit(ctx context.Context, record []byte) (blob.Name, error) {
-	if err := w.finishParity(ctx); err != nil {
+	if err := w.FinishParity(ctx); err != nil {
 		return blob.Name{}, err
 	}
 	name, err := w.PutSnapshot(ctx, record)

@@ -45,5 +45,5 @@
 //
 // BUG(tarn): names that differ only in case overwrite each other in a target that folds case.
 //
-// BUG(tarn): an interrupted run can leave files named .tarn-restore-*, which no later run removes unless it deletes.
+// BUG(tarn): a run that is killed can leave files named .tarn-restore-*, which no later run removes unless it deletes. Backups leave them out.
 package restore

@@ -2,7 +2,6 @@ package restore
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -190,7 +189,10 @@ func (w *writer) update(ctx context.Context, o object, j *job, found *status) (A
 func (w *writer) make(ctx context.Context, buf *buffer, j *job, found *status) (id *status, err error) {
 	name := j.node.Name
 	if found != nil {
-		name = temporaryName()
+		if err := w.stuck(j.dir, name, found); err != nil {
+			return nil, err
+		}
+		name = snapshot.RestoringName()
 	}
 	if j.node.Type == snapshot.File {
 		return w.makeFile(ctx, buf, j, name, found)
@@ -277,16 +279,28 @@ func (w *writer) swap(ctx context.Context, dir *folder, temporary, name string, 
 	return dir.h.thawing(name, func() error { return dir.h.rename(temporary, name) })
 }
 
+// stuck tells of a folder that makeWay would not remove, before anything is fetched and written for its place. What can't be seen yet makeWay tells.
+func (w *writer) stuck(dir *folder, name string, found *status) error {
+	if found.typ != snapshot.Dir || w.o.Delete {
+		return nil
+	}
+	if empty, err := isEmpty(dir.h, name); err == nil && !empty {
+		return inTheWay(errNotEmpty)
+	}
+	return nil
+}
+
 // makeWay removes a folder in whose place something else comes. All other types a rename replaces.
 func (w *writer) makeWay(ctx context.Context, dir *folder, name string, found *status) error {
 	if found.typ != snapshot.Dir {
 		return nil
 	}
-	if err := w.removeFolder(ctx, dir, name); err != nil {
-		return fmt.Errorf("a folder is in the way: %w", err)
-	}
-	return nil
+	return inTheWay(w.removeFolder(ctx, dir, name))
 }
 
-// temporaryName is a name that no two runs choose. That it is free is proven by O_EXCL.
-func temporaryName() string { return ".tarn-restore-" + rand.Text() }
+func inTheWay(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("a folder is in the way: %w", err)
+}

@@ -136,7 +136,7 @@ func (w *writer) link(ctx context.Context, j *job, ino *inode) (Action, error) {
 			if err := w.mayReplace(dir, &j.node, st.typ); err != nil {
 				return 0, err
 			}
-			action, temporary, found = Replaced, temporaryName(), &st
+			action, temporary, found = Replaced, snapshot.RestoringName(), &st
 		case !errors.Is(err, fs.ErrNotExist):
 			return 0, err
 		}

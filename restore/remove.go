@@ -125,13 +125,17 @@ func (w *writer) removeFolder(ctx context.Context, dir *folder, name string) err
 
 // removeEmpty removes a folder if it is empty, and reports whether it was.
 func (w *writer) removeEmpty(dir handle, name string) (bool, error) {
-	if !w.o.DryRun {
-		err := w.unlink(dir, name, handle.rmdir)
-		if isNotEmpty(err) {
-			return false, nil
-		}
-		return true, err
+	if w.o.DryRun {
+		return isEmpty(dir, name)
 	}
+	err := w.unlink(dir, name, handle.rmdir)
+	if isNotEmpty(err) {
+		return false, nil
+	}
+	return true, err
+}
+
+func isEmpty(dir handle, name string) (bool, error) {
 	h, err := dir.openDir(name)
 	if err != nil {
 		return false, err

@@ -141,6 +141,22 @@ func TestFolderInTheWay(t *testing.T) {
 	}
 }
 
+// A folder that is in the way of a file and stays is told of before anything is fetched for that.
+func TestFolderStaysInTheWay(t *testing.T) {
+	m, target := newMemory(), t.TempDir()
+	write(t, "mine", target, "x", "y")
+	sum, err := restore.Run(context.Background(), m, m.dir(t, "", m.file(t, "x", "theirs")), target, restore.Options{Overwrite: restore.OverwriteAlways}, nil)
+	if !errors.Is(err, restore.ErrIncomplete) || sum.Failed.Count != 1 || sum.Failed.Examples[0].Path != "x" {
+		t.Errorf("error %v, failed %+v", err, sum.Failed)
+	}
+	if n := m.loads[sumData([]byte("theirs"))]; n != 0 {
+		t.Errorf("its content was fetched %d times", n)
+	}
+	if got := read(t, target, "x", "y"); got != "mine" {
+		t.Errorf("what was there became %q", got)
+	}
+}
+
 // What is in the way goes only if the filter takes it.
 func TestLeftOutInTheWay(t *testing.T) {
 	m, target := newMemory(), t.TempDir()

@@ -285,6 +285,16 @@ func TestManyProblems(t *testing.T) {
 	if n := len(got.Problems); len(b) > snapshot.RecordSizeMax || n < 10_000 || n == len(r.Problems) {
 		t.Errorf("%d problems in %d bytes", n, len(b))
 	}
+	for i := range r.Problems { // what is no fault leaves room for what is
+		r.Problems[i].Kind = []snapshot.ProblemKind{snapshot.ProblemAppend, snapshot.ProblemTornOK, snapshot.ProblemClusterOK}[i%3]
+	}
+	last := snapshot.Problem{Kind: snapshot.Unreadable, Path: "/last", Reason: "permission denied"}
+	r.Problems = append(r.Problems, last)
+	got, err = snapshot.DecodeRecord(r.Encode())
+	must(t, err)
+	if !slices.Contains(got.Problems, last) {
+		t.Error("a file that could not be read is not in the record")
+	}
 }
 
 // TestLongRecord has as many paths as there may be, and problems besides: the problems give way.

@@ -114,6 +114,11 @@ const (
 	ProblemClusterOK ProblemKind = 8 // the same, and the user had said that it does not matter
 )
 
+// isFault reports whether a snapshot with such a problem is not whole.
+func (k ProblemKind) isFault() bool {
+	return k != ProblemAppend && k != ProblemTornOK && k != ProblemClusterOK
+}
+
 // Problem is one path that was not saved whole.
 type Problem struct {
 	Kind   ProblemKind
@@ -163,8 +168,8 @@ func (r *Record) CheckGiven() error {
 	b := appendStrings(nil, recPath, r.Paths)
 	b = appendStrings(b, recTag, r.Tags)
 	if b = appendStrings(b, recExclude, r.Excludes); len(b) > GivenSizeMax {
-		return fmt.Errorf("%d paths and %d patterns take %d bytes in the snapshot's record, which has room for %d", len(r.Paths), len(r.Excludes),
-			len(b), GivenSizeMax)
+		return fmt.Errorf("%d paths, %d tags and %d patterns take %d bytes in the snapshot's record, which has room for %d", len(r.Paths), len(r.Tags),
+			len(r.Excludes), len(b), GivenSizeMax)
 	}
 	return nil
 }
@@ -218,14 +223,8 @@ func (r *Record) Encode() []byte {
 		b = appendMount(b, m)
 	}
 	limit := min(len(b)+problemsSizeMax, RecordSizeMax-laterSizeMax)
-	for i := range r.Problems {
-		p, end := &r.Problems[i], len(b)
-		v := tlv.AppendUint(nil, 2, uint64(p.Kind))
-		v = tlv.AppendBytes(v, 4, p.Path)
-		if b = tlv.AppendBytes(b, recProblem, tlv.AppendBytes(v, 6, p.Reason)); len(b) > limit {
-			b = b[:end]
-			break
-		}
+	for _, fault := range [...]bool{true, false} { // faults first: what there is no room for must not make the snapshot look better
+		b = r.appendProblems(b, fault, limit)
 	}
 	if !r.Original.IsZero() {
 		b = tlv.AppendBytes(b, recOriginal, r.Original[:])
@@ -235,6 +234,22 @@ func (r *Record) Encode() []byte {
 	}
 	if !r.Origin.IsZero() {
 		b = tlv.AppendBytes(b, recOrigin, append(r.Origin.Repo[:], r.Origin.Name[:]...))
+	}
+	return b
+}
+
+// appendProblems appends the problems that are faults, or those that are none, until b has limit bytes.
+func (r *Record) appendProblems(b []byte, fault bool, limit int) []byte {
+	for i := range r.Problems {
+		p, end := &r.Problems[i], len(b)
+		if p.Kind.isFault() != fault {
+			continue
+		}
+		v := tlv.AppendUint(nil, 2, uint64(p.Kind))
+		v = tlv.AppendBytes(v, 4, p.Path)
+		if b = tlv.AppendBytes(b, recProblem, tlv.AppendBytes(v, 6, p.Reason)); len(b) > limit {
+			return b[:end]
+		}
 	}
 	return b
 }

@@ -110,6 +110,7 @@ func (a *app) dryRun(ctx context.Context, r *repo.Repo, o backup.Options, torn *
 		a.outf("%s, and add %s before compression\n", changesText(rec), bytesText(rec.Stats.Added))
 	}
 	a.printProblems(rec)
+	a.noteRestoring(progress)
 	if !isWhole(rec) {
 		return errTold(exitNotWhole)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/pack"
+	"github.com/tarn-backup/tarn/repo/successor"
 	"github.com/tarn-backup/tarn/snapshot"
 )
 
@@ -161,33 +162,10 @@ func (j *backupJob) survey(ctx context.Context) (stop func()) {
 }
 
 // confirm commits a record again, in a new session. It is for streams, which can't be read again: all that the snapshot needs must still be
-// there.
+// there, if only in the trash.
 func (j *backupJob) confirm(ctx context.Context, w *repo.Writer, rec *snapshot.Record) (saved, error) {
-	errLost := errors.New("packs with parts of the stream were removed, and it can't be read again: nothing was saved")
-	whole := func(c snapshot.Content) error {
-		for e, err := range snapshot.Elements(ctx, j.repo, c) {
-			if err != nil {
-				return fmt.Errorf("%w (%v)", errLost, err)
-			}
-			if !e.IsZeros() && !w.Has(e.ID) {
-				return errLost
-			}
-		}
-		return nil
-	}
-	err := snapshot.Walk(ctx, j.repo, rec.Root, func(path string, n *snapshot.Node, err error) error {
-		if err != nil {
-			return fmt.Errorf("%w (%v)", errLost, err)
-		}
-		return whole(n.Content)
-	})
-	if err = errors.Join(err, whole(rec.Root.Content)); err != nil {
-		return saved{}, err
-	}
-	for _, e := range rec.Scan.Elements {
-		if !w.Has(e.ID) {
-			return saved{}, errLost
-		}
+	if err := successor.LookUp(ctx, j.repo, w, rec); err != nil {
+		return saved{}, fmt.Errorf("look whether all of the stream is still there: %w: it can't be read again, and nothing was saved", err)
 	}
 	rec.Session = w.Session()
 	name, err := w.Commit(ctx, rec.Encode())

@@ -30,6 +30,7 @@ const problemsShown = 10
 func (a *app) backupDone(s saved, p *backup.Progress) error {
 	r := s.Record
 	a.printProblems(r)
+	a.noteRestoring(p)
 	if a.json {
 		l := snapshotLineOf(s)
 		a.emit(summaryLine{Type: "summary", ID: l.ID, Short: l.Short, Parent: l.Parent, Paths: l.Paths, Whole: l.Whole, Unsettled: l.Unsettled,
@@ -43,6 +44,13 @@ func (a *app) backupDone(s saved, p *backup.Progress) error {
 		return errTold(exitNotWhole)
 	}
 	return nil
+}
+
+// noteRestoring tells of files that are left out by their names.
+func (a *app) noteRestoring(p *backup.Progress) {
+	if path := p.Restoring.Load(); path != nil {
+		a.notef("left out what a restore is writing, or left when it was killed, such as %s", a.stderr.name(*path))
+	}
 }
 
 // savedText answers the question whether the data is safe.

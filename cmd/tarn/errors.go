@@ -119,6 +119,8 @@ func (a *app) hint(err error) string {
 			return "the password came from " + a.passwordFrom
 		}
 		return ""
+	case errors.Is(err, repo.ErrOldKey):
+		return "use the new password; the rotation was interrupted, and with that \"tarn key rotate\" or \"tarn key remove\" removes the old ones"
 	case errors.Is(err, repo.ErrExists):
 		return "back up to it, or name another folder"
 	case errors.Is(err, seal.ErrVersion):

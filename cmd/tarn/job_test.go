@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/tarn-backup/tarn/backup"
 	"github.com/tarn-backup/tarn/blob"
+	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/check"
 	"github.com/tarn-backup/tarn/repo/seal"
@@ -29,6 +31,7 @@ type evictor struct {
 	storage.Storage
 	left    atomic.Int32
 	session atomic.Value // of string: who began last
+	evicted func()       // called after an eviction, if it is not nil
 }
 
 func (e *evictor) Put(ctx context.Context, name string, data []byte) error {
@@ -42,6 +45,9 @@ func (e *evictor) Put(ctx context.Context, name string, data []byte) error {
 		}
 		if err := e.Storage.Remove(ctx, "sessions/"+id); err != nil {
 			return err
+		}
+		if e.evicted != nil {
+			e.evicted()
 		}
 	}
 	return e.Storage.Put(ctx, name, data)
@@ -93,6 +99,74 @@ func TestEvicted(t *testing.T) {
 			t.Errorf("check: %+v, %v", sum, err)
 		}
 	}
+}
+
+// The session of a stream is evicted when its snapshot is stored, and the list of its parts is in a pack that goes to the trash meanwhile: an
+// older stream had the same parts. A prune that looked at the snapshots before this one was there removes the pack. Nothing of the stream is missing then.
+func TestEvictedStream(t *testing.T) {
+	e := &evictor{Storage: memory.New()}
+	j := newJob(t, e)
+	var parts []byte // more than a node has room for, and each ends where zeros begin
+	random := rand.NewChaCha8([32]byte{2})
+	for range 40 {
+		part := make([]byte, 640<<10)
+		random.Read(part[:320<<10])
+		parts = append(parts, part...)
+	}
+	stream := func(name string) (saved, error) {
+		j.options.Paths, j.options.Record.Paths = nil, []string{name}
+		j.options.Stdin = &backup.Stdin{Name: name, Reader: bytes.NewReader(parts)}
+		return j.run(t.Context())
+	}
+	first, err := stream("/first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := metaPacks(t, j.repo)
+	e.left.Store(1)
+	e.evicted = func() {
+		if err := j.repo.PutTrash(t.Context(), lists); err != nil {
+			t.Error(err)
+		}
+	}
+	second, err := stream("/second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.repo.RemoveSnapshot(t.Context(), first.Name); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range lists {
+		if err := j.repo.RemovePack(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum, err := check.Run(t.Context(), j.repo, check.Options{Snapshots: []blob.Name{second.Name}}, func(f check.Finding) {
+		if f.Severity == check.Error {
+			t.Error(f)
+		}
+	})
+	if err != nil || sum.Snapshots != 1 {
+		t.Errorf("check: %+v, %v", sum, err)
+	}
+}
+
+// metaPacks are the packs that hold nothing but metadata.
+func metaPacks(t *testing.T, r *repo.Repo) (names []blob.Name) {
+	t.Helper()
+	v, err := r.TakeView(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for info, rows := range v.Index.Blobs() {
+		if !slices.ContainsFunc(rows, func(row index.Entry) bool { return !row.Kind.Meta() }) {
+			names = append(names, info.Name)
+		}
+	}
+	if len(names) == 0 {
+		t.Fatal("no pack holds metadata alone")
+	}
+	return names
 }
 
 // Snapshots of the way go when the final one is there, unless somebody prunes.

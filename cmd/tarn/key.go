@@ -16,6 +16,7 @@ type keyLine struct {
 	Type    string    `json:"type"`
 	ID      string    `json:"id"`
 	Current bool      `json:"current,omitempty"`
+	Old     bool      `json:"old,omitempty"`
 	Label   string    `json:"label,omitempty"`
 	User    string    `json:"user"`
 	Host    string    `json:"host"`
@@ -84,16 +85,21 @@ func newKeyList(a *app) *cobra.Command {
 }
 
 func (a *app) printKeys(slots []repo.KeySlot) {
+	old := 0
 	t := table{head: []string{"ID", "Created", "User", "Host", "Label", "Hashing"}, gives: []int{2, 3, 4}}
 	for _, k := range slots {
 		memory := uint64(k.Slot.KDF.MemoryKiB) << 10
 		if a.json {
-			a.emit(keyLine{"key", k.Name.String(), k.Current, k.Slot.Label, k.Slot.User, k.Slot.Host, k.Slot.Created, memory, k.Slot.KDF.Passes})
+			a.emit(keyLine{"key", k.Name.String(), k.Current, k.Old, k.Slot.Label, k.Slot.User, k.Slot.Host, k.Slot.Created, memory, k.Slot.KDF.Passes})
 			continue
 		}
 		id := k.Name.Short()
 		if k.Current {
 			id += "*"
+		}
+		if k.Old {
+			id += "-"
+			old++
 		}
 		s := &a.stdout
 		t.add(id, timeText(k.Slot.Created), s.name(k.Slot.User), s.name(k.Slot.Host), s.name(k.Slot.Label),
@@ -102,6 +108,9 @@ func (a *app) printKeys(slots []repo.KeySlot) {
 	if !a.json {
 		t.print(&a.stdout)
 		a.notef("* opened the repository just now")
+	}
+	if old > 0 && !a.json {
+		a.notef("- still opens what was saved before the key was rotated, since that was interrupted: \"tarn key remove\" or another \"tarn key rotate\" ends it")
 	}
 }
 

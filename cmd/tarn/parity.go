@@ -69,15 +69,15 @@ func (a *app) parity(ctx context.Context, args []string) error {
 	if policy, err = r.ParityPolicy(ctx); err != nil {
 		return err
 	}
+	set, err := r.Parity(ctx) // before the view, as RenewParity wants it
+	if err != nil {
+		return err
+	}
 	v, err := r.Refresh(ctx)
 	if err != nil {
 		return err
 	}
 	packs, err := r.ParityPacks(ctx, v, nil)
-	if err != nil {
-		return err
-	}
-	set, err := r.Parity(ctx)
 	if err != nil {
 		return err
 	}

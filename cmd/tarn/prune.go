@@ -87,6 +87,8 @@ func (a *app) prune(ctx context.Context, r *opened, flags *pruneFlags) error {
 	switch {
 	case errors.Is(err, prune.ErrDamaged):
 		return withHint(err, "nothing was removed, since that might be the rest of it; \"tarn check\" says which snapshots are damaged; \"tarn repair snapshots\" puts others in their place, or forget them")
+	case errors.Is(err, prune.ErrMendable):
+		return withHint(err, "nothing was removed: \"tarn repair packs\" makes it again; then prune")
 	case errors.Is(err, repo.ErrEvicted):
 		return withHint(err, "nothing is lost: run it again")
 	case errors.Is(err, storage.ErrFull):

@@ -123,6 +123,9 @@ func (a *app) openWith(ctx context.Context, use caching) (*opened, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", l.text, err)
 	}
+	if err := o.CanWrite(); errors.Is(err, repo.ErrOldKey) {
+		a.warnf("%v", err)
+	}
 	return o, nil
 }
 

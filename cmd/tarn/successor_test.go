@@ -284,6 +284,23 @@ func TestEvictedSuccessor(t *testing.T) {
 	}
 }
 
+// TestTooManyTags asks of a successor what is asked of a backup: that there is room for what the user gave.
+func TestTooManyTags(t *testing.T) {
+	start, first := wholeStore(t)
+	r := openStore(t, start)
+	err := quietApp().replaceSnapshot(t.Context(), r, first.Name, replaceOld, retag(first.Name, []string{strings.Repeat("x", snapshot.GivenSizeMax)}))
+	if err == nil || !strings.Contains(err.Error(), "1 tags") {
+		t.Errorf("got %v", err)
+	}
+	names, err := r.SnapshotNames(t.Context())
+	if err != nil || len(names) != 1 || names[0] != first.Name {
+		t.Errorf("left: %v, %v", names, err)
+	}
+	if sessions, err := r.SessionIDs(t.Context()); err != nil || len(sessions) != 0 {
+		t.Errorf("sessions: %v, %v", sessions, err)
+	}
+}
+
 // TestSuccessorWhileSomebodyPrunes leaves the old snapshot: a list that is just being made might have neither.
 func TestSuccessorWhileSomebodyPrunes(t *testing.T) {
 	start, first := wholeStore(t)

@@ -13,7 +13,8 @@
 // does every pack that can't be read: that is for repair to decide.
 //
 // If a snapshot needs something that is nowhere, or can't be read itself, nothing is removed: what looks unused might be the rest of it. The exception
-// is a snapshot whose session was evicted before it was confirmed.
+// is a snapshot whose session was evicted before it was confirmed. Nor is anything removed while a pack that stays is damaged and parity needs one that
+// goes to make it again.
 //
 // # What it costs
 //

@@ -9,6 +9,7 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/index"
 	"github.com/tarn-backup/tarn/repo"
+	"github.com/tarn-backup/tarn/repo/parity"
 )
 
 // endTime is what a prune that fails may take to note what it stored and to end its session.
@@ -16,6 +17,9 @@ const endTime = 30 * time.Second
 
 // ErrDamaged is wrapped when a snapshot needs what is not there: nothing is removed then, since it might be the rest of it.
 var ErrDamaged = errors.New("a snapshot is damaged")
+
+// ErrMendable is wrapped when a pack is damaged that parity can make again, and not any more without packs that are about to go: nothing is removed then.
+var ErrMendable = errors.New("it is damaged, and parity can make it again only as long as packs are there that were about to be removed")
 
 // pruner is one run.
 type pruner struct {
@@ -116,17 +120,37 @@ func (p *pruner) steps(ctx context.Context) error {
 	}
 	view := p.first
 	if len(ripe) > 0 {
+		set, err := p.writer.Parity(ctx) // before the look
+		if err != nil {
+			return err
+		}
 		if view, err = p.secondLook(ctx); err != nil { // P7
 			return err
 		}
-		if _, err := p.repo.RenewParity(ctx, view); err != nil { // of those that stay, before others of their groups go
-			return fmt.Errorf("renew parity: %w", err)
+		if err := p.renewParity(ctx, set, view); err != nil {
+			return err
 		}
 		if err := p.stands(ctx); err != nil { // P8
 			return err
 		}
 	}
 	return p.empty(ctx, view, ripe) // P9
+}
+
+// renewParity makes parity of the packs that stay, before others of their groups go. It stops the prune if one of them is damaged and could not be made
+// again from parity any more when those are gone.
+func (p *pruner) renewParity(ctx context.Context, set *parity.Set, v *repo.View) error {
+	damaged, err := p.repo.RenewParity(ctx, set, v)
+	if err != nil {
+		return fmt.Errorf("renew parity: %w", err)
+	}
+	for _, name := range damaged {
+		if _, err := set.Rebuild(ctx, name); err == nil {
+			return fmt.Errorf("pack %s: %w", name.Short(), ErrMendable)
+		}
+		p.options.Warn(fmt.Errorf("pack %s is damaged, or can't be read (it stays, and is without parity)", name.Short()))
+	}
+	return ctx.Err()
 }
 
 // begin makes the writer of this session, on the view of the first look.

@@ -86,7 +86,7 @@ func (p *pruner) move(ctx context.Context, jobs iter.Seq[job]) (failed map[blob.
 				return nil, err
 			}
 		}
-		return failed, p.writer.Flush(ctx)
+		return failed, p.writer.FinishParity(ctx)
 	}
 	work := make(chan job)
 	g, groupCtx := errgroup.WithContext(ctx)
@@ -113,7 +113,7 @@ feed:
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return failed, p.writer.Flush(ctx)
+	return failed, p.writer.FinishParity(ctx)
 }
 
 // moveRows stores the blobs of a job again, segment by segment.

@@ -172,7 +172,11 @@ func (p *IndexPlan) collect(v *repo.View, own map[blob.Name]*index.Pack, faults 
 
 // Run writes the new index objects, and removes those that they take the place of.
 func (p *IndexPlan) Run(ctx context.Context) error {
-	if err := errors.Join(p.repo.CanWrite(), p.repo.KeyStands(ctx)); err != nil {
+	err := p.repo.CanWrite()
+	if err == nil {
+		err = p.repo.KeyStands(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	if err := p.repo.PutIndexObjects(ctx, p.put); err != nil {

@@ -36,8 +36,6 @@ const (
 	Copy    Way = 3 // what is whole is stored again, and the pack stays
 )
 
-func (w Way) String() string { return [...]string{"leave", "rebuild", "salvage", "copy"}[w&3] }
-
 // PackDamage is a damaged pack, and what would be done about it.
 type PackDamage struct {
 	Name    blob.Name
@@ -77,12 +75,9 @@ func (p *PacksPlan) Empty() bool {
 
 // PlanPacks reads packs, and says what can be done for those that are damaged.
 func PlanPacks(ctx context.Context, r *repo.Repo, o PacksOptions) (*PacksPlan, error) {
-	v, err := r.TakeView(ctx)
-	if err != nil {
-		return nil, err
-	}
 	p := &PacksPlan{repo: r, restore: map[index.Prefix]bool{}, absent: map[index.Prefix]bool{}}
-	if err := p.lookAtParity(ctx, v, o); err != nil {
+	v, err := p.lookAtParity(ctx, o)
+	if err != nil {
 		return nil, err
 	}
 	found, err := p.look(ctx, v, o)
@@ -110,37 +105,35 @@ func PlanPacks(ctx context.Context, r *repo.Repo, o PacksOptions) (*PacksPlan, e
 	return p, p.decide(ctx, v, found, live)
 }
 
-// lookAtParity reads which parity there is, and all of it if all packs are looked at.
-func (p *PacksPlan) lookAtParity(ctx context.Context, v *repo.View, o PacksOptions) (err error) {
+// lookAtParity reads which parity there is, and all of it if all packs are looked at, and then takes a view: the other way round, parity of a backup
+// that runs meanwhile would seem to have lost its packs.
+func (p *PacksPlan) lookAtParity(ctx context.Context, o PacksOptions) (v *repo.View, err error) {
 	if p.parity, err = p.repo.Parity(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if len(o.Only) == 0 {
 		if err := p.parity.ProveAll(ctx); err != nil {
-			return err
+			return nil, err
 		}
+	}
+	if v, err = p.repo.TakeView(ctx); err != nil {
+		return nil, err
 	}
 	packs, err := p.repo.ParityPacks(ctx, v, nil)
 	if err == nil {
 		p.Parity = p.parity.Coverage(packs)
 	}
-	return err
+	return v, err
 }
 
 // renewParity makes parity again where it was damaged, or lost a pack.
 func (p *PacksPlan) renewParity(ctx context.Context) error {
 	again := PacksPlan{repo: p.repo}
-	v, err := p.repo.TakeView(ctx)
-	if err != nil {
+	v, err := again.lookAtParity(ctx, PacksOptions{})
+	if err != nil || !again.Parity.Damaged() {
 		return err
 	}
-	if err := again.lookAtParity(ctx, v, PacksOptions{}); err != nil || !again.Parity.Damaged() {
-		return err
-	}
-	packs, err := p.repo.ParityPacks(ctx, v, nil)
-	if err == nil {
-		_, err = again.parity.Cover(ctx, packs, nil) // packs that are still damaged have to do without
-	}
+	_, err = p.repo.RenewParity(ctx, again.parity, v) // packs that are still damaged have to do without
 	return err
 }
 
@@ -406,10 +399,7 @@ func (p *PacksPlan) rebuild(ctx context.Context, w *repo.Writer, name blob.Name)
 	if blob.Name(sha256.Sum256(data)) != name {
 		return fmt.Errorf("pack %s: what parity gives is not what it was", name.Short())
 	}
-	if err := p.repo.Storage().Put(ctx, repo.PackObject(name), data); err != nil {
-		return fmt.Errorf("store a pack again: %w", err)
-	}
-	return nil
+	return w.PutPack(ctx, name, data)
 }
 
 // salvage stores the blobs again that are whole in a damaged pack, and in no other. Segments stay apart, as they were: what one user's files are

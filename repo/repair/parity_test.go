@@ -2,17 +2,20 @@ package repair_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/parity"
 	"github.com/tarn-backup/tarn/repo/repair"
+	"github.com/tarn-backup/tarn/repo/storage/faulty"
 	"github.com/tarn-backup/tarn/repo/storage/memory"
 )
 
@@ -33,11 +36,15 @@ func guarded(t testing.TB, ratio parity.Ratio) (*memory.Store, map[string]string
 
 func cover(t testing.TB, r *repo.Repo) {
 	t.Helper()
+	set, err := r.Parity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	v, err := r.TakeView(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if damaged, err := r.RenewParity(t.Context(), v); err != nil || damaged != nil {
+	if damaged, err := r.RenewParity(t.Context(), set, v); err != nil || damaged != nil {
 		t.Fatal(damaged, err)
 	}
 }
@@ -322,4 +329,62 @@ func TestPackThatOnlyParityKnows(t *testing.T) {
 	if err != nil || len(p.Damaged) > 0 {
 		t.Errorf("%+v, %v", p, err)
 	}
+}
+
+// TestParityBesideABackup has a backup run from beginning to end before each operation of a repair that makes parity again. What the backup stored
+// keeps the parity that it made.
+func TestParityBesideABackup(t *testing.T) {
+	start, _ := guarded(t, parity.Ratio{Width: 3, Shards: 2})
+	for name := range objects(t, start, "parity/") { // one of two is lost
+		if err := start.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	for nth := int64(1); ; nth++ {
+		s := start.Clone()
+		var ops atomic.Int64
+		r := open(t, s)
+		mended, err := r.WithStorage(faulty.Wrap(s, faulty.Options{Before: func(context.Context, faulty.Op) error {
+			if ops.Add(1) == nth {
+				save(t, r, repo.WriterOptions{}, 4, files{"later": "this came later"})
+			}
+			return nil
+		}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := repair.PlanPacks(t.Context(), mended, repair.PacksOptions{})
+		if err == nil {
+			err = p.Run(t.Context(), session())
+		}
+		if err != nil {
+			t.Errorf("a backup before operation %d: %v", nth, err)
+		}
+		if ops.Load() < nth {
+			break
+		}
+		set, packs := parityOf(t, r)
+		if c := set.Coverage(packs); c.Uncovered > 0 {
+			t.Errorf("a backup before operation %d: %d of %d packs are without parity", nth, c.Uncovered, len(packs))
+		}
+	}
+}
+
+// parityOf returns the parity that there is, and the packs that should have it.
+func parityOf(t testing.TB, r *repo.Repo) (*parity.Set, []parity.Pack) {
+	t.Helper()
+	set, err := r.Parity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := r.TakeView(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	packs, err := r.ParityPacks(t.Context(), v, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set, packs
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tarn-backup/tarn/blob"
 	"github.com/tarn-backup/tarn/repo"
 	"github.com/tarn-backup/tarn/repo/repair"
+	"github.com/tarn-backup/tarn/repo/seal"
 	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/repo/storage/memory"
 	"github.com/tarn-backup/tarn/snapshot"
@@ -359,5 +360,52 @@ func TestDamagedTrash(t *testing.T) {
 		if got := of(contents(r), name); digest(got) != digest(want[i].plain()) {
 			t.Errorf("snapshot %d: %s", i, digest(got))
 		}
+	}
+}
+
+// TestOldKeyMendsNothing has a slot left of a rotation that was interrupted. Who opens the repository with it takes what came later for damaged, and may not
+// mend that.
+func TestOldKeyMendsNothing(t *testing.T) {
+	s, _, _ := three(t)
+	slots := objects(t, s, "keys/")
+	r := open(t, s)
+	if _, err := r.RotateKey(t.Context(), seal.Slot{KDF: seal.KDF{MemoryKiB: 8 << 10, Passes: 1, Lanes: 1}}, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := repo.Open(t.Context(), s, func() ([]byte, error) { return []byte("new"), nil }, repo.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	save(t, fresh, repo.WriterOptions{}, 4, files{"later": "this came later"})
+	if err := fresh.PutTrash(t.Context(), []blob.Name{{1}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range slots {
+		put(t, s, name, data)
+	}
+	old := open(t, s)
+	index, err := repair.PlanIndex(t.Context(), old)
+	if err == nil {
+		err = index.Run(t.Context())
+	}
+	if !errors.Is(err, repo.ErrOldKey) {
+		t.Errorf("index: %v", err)
+	}
+	trash, err := repair.PlanTrash(t.Context(), old)
+	if err == nil && len(trash.Damaged) != 1 {
+		t.Errorf("%d damaged trash objects", len(trash.Damaged))
+	}
+	if err == nil {
+		err = trash.Run(t.Context())
+	}
+	if !errors.Is(err, repo.ErrOldKey) {
+		t.Errorf("trash: %v", err)
+	}
+	packs, err := repair.PlanPacks(t.Context(), old, repair.PacksOptions{})
+	if err == nil {
+		err = packs.Run(t.Context(), session())
+	}
+	if !errors.Is(err, repo.ErrOldKey) {
+		t.Errorf("packs: %v", err)
 	}
 }

@@ -63,6 +63,9 @@ func (p *TrashPlan) read(ctx context.Context, n blob.Name) error {
 // refuses while a prune's session is there. A prune that was evicted and still runs, on a machine that sleeps, can't be seen; the caller
 // has to know that there is none.
 func (p *TrashPlan) Run(ctx context.Context) error {
+	if err := p.repo.KeyStands(ctx); err != nil {
+		return err
+	}
 	now, err := PlanTrash(ctx, p.repo)
 	if err != nil {
 		return err

@@ -51,6 +51,7 @@ type Slot struct {
 	Label   string // given by the user
 	Host    string
 	User    string
+	Epoch   uint32 // of the newest master key that it gives; a claim until it is opened
 
 	commitment [CommitmentSize]byte
 	wrapped    []byte
@@ -83,6 +84,7 @@ const (
 	slotLabel      tlv.Tag = 14
 	slotHost       tlv.Tag = 16
 	slotUser       tlv.Tag = 18
+	slotEpoch      tlv.Tag = 20
 )
 
 // NewSlot wraps k's master key with a password. The caller may set the labels of s before.
@@ -100,6 +102,7 @@ func (k *Keys) NewSlot(s Slot, password []byte) (Slot, error) {
 	key, commitment := s.derive(k.repo, password)
 	s.commitment = commitment
 	newest := k.newest()
+	s.Epoch = newest.number
 	plain := tlv.AppendUint(nil, 1, uint64(newest.number)+1)
 	plain = tlv.AppendBytes(plain, 3, newest.master[:])
 	for _, e := range k.epochs[:len(k.epochs)-1] {
@@ -146,6 +149,9 @@ func (s *Slot) Open(repo RepoID, password []byte, memoryMaxKiB uint32) (*Keys, e
 	}
 	if epoch == 0 || master == [KeySize]byte{} {
 		return nil, fmt.Errorf("key slot: %w: it has no key", ErrCorrupt)
+	}
+	if s.Epoch != 0 && s.Epoch != uint32(epoch-1) {
+		return nil, fmt.Errorf("key slot: %w: it says that its key is of epoch %d, and that is of %d", ErrCorrupt, s.Epoch, epoch-1)
 	}
 	return joinEpochs(repo, older, uint32(epoch-1), master)
 }
@@ -208,7 +214,8 @@ func (s *Slot) Encode() []byte {
 	}
 	b = tlv.AppendBytes(b, slotLabel, s.Label)
 	b = tlv.AppendBytes(b, slotHost, s.Host)
-	return tlv.AppendBytes(b, slotUser, s.User)
+	b = tlv.AppendBytes(b, slotUser, s.User)
+	return tlv.AppendUint(b, slotEpoch, uint64(s.Epoch))
 }
 
 // DecodeSlot reads a stored slot.
@@ -242,6 +249,8 @@ func DecodeSlot(data []byte) (s Slot, err error) {
 			s.Host = r.String()
 		case slotUser:
 			s.User = r.String()
+		case slotEpoch:
+			s.Epoch = uint32(r.UintMax(1<<32 - 1))
 		default:
 			r.Skip()
 		}

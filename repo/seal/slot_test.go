@@ -182,7 +182,7 @@ func TestDecodeSlotRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", what, err, test.want)
 		}
 	}
-	if _, err := seal.DecodeSlot(tlv.AppendUint(bytes.Clone(data), 20, 1)); err != nil {
+	if _, err := seal.DecodeSlot(tlv.AppendUint(bytes.Clone(data), 22, 1)); err != nil {
 		t.Errorf("a field that may be ignored: %v", err)
 	}
 }
@@ -245,6 +245,23 @@ func TestSlotSize(t *testing.T) {
 		s, err := testKeys().NewSlot(seal.Slot{KDF: quick, Label: strings.Repeat("x", test.label)}, []byte("p"))
 		if (err == nil) != test.good {
 			t.Errorf("a label of %d bytes, a slot of %d: got %v", test.label, len(s.Encode()), err)
+		}
+	}
+}
+
+// TestSlotOfAnotherEpoch claims more than it wraps: it would keep all who have older keys from writing.
+func TestSlotOfAnotherEpoch(t *testing.T) {
+	data, err := hex.DecodeString(goldenSlot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for epoch, want := range map[uint64]error{0: nil, 6: seal.ErrCorrupt, 7: nil, 8: seal.ErrCorrupt} { // 0 is none
+		s, err := seal.DecodeSlot(tlv.AppendUint(bytes.Clone(data), 20, epoch))
+		if err != nil || s.Epoch != uint32(epoch) {
+			t.Fatalf("epoch %d, %v", s.Epoch, err)
+		}
+		if _, err := s.Open(testRepo, []byte("correct horse"), seal.KDFMemoryDefaultMax); !errors.Is(err, want) {
+			t.Errorf("a claim of epoch %d: %v, want %v", epoch, err, want)
 		}
 	}
 }

@@ -11,5 +11,5 @@
 // The writer looks up each reference, as every writer does (step W3 of docs/adr/0004-no-locks.md): it goes through all folders, and stores
 // again what its view does not have. That takes long where there are many, and can nearly always be left out. A snapshot that is there before the
 // view and after it, and whose session nobody has evicted since, was whole all that time; if there was no trash either, then all
-// that it needs is in the view.
+// that it needs is in the view. [LookUp] is that look alone, for the record of a stream, which can't be read again when its session was evicted.
 package successor

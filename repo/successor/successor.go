@@ -87,15 +87,18 @@ func record(ctx context.Context, r *repo.Repo, w *repo.Writer, o Options) (*snap
 	if err := o.Record(ctx, w, rec); err != nil {
 		return nil, err
 	}
+	if err := rec.CheckGiven(); err != nil {
+		return nil, err
+	}
 	rec.Session = w.Session()
 	if whole {
 		return rec, nil
 	}
-	return rec, lookUp(ctx, r, w, rec)
+	return rec, LookUp(ctx, r, w, rec)
 }
 
-// lookUp looks up all that a record refers to, and stores again what the view does not have.
-func lookUp(ctx context.Context, r *repo.Repo, w *repo.Writer, rec *snapshot.Record) error {
+// LookUp looks up all that a record refers to, and stores again what the view of w does not have and can be read, in trash for one.
+func LookUp(ctx context.Context, r *repo.Repo, w *repo.Writer, rec *snapshot.Record) error {
 	if err := w.Flush(ctx); err != nil { // folders that were just saved are read here
 		return err
 	}

@@ -38,12 +38,7 @@ func (l label) seal(data []byte) (name string, envelope []byte) {
 	return locksDir + hex.EncodeToString(sum[:]), b
 }
 
-// ReadLabel reads the beginning of an envelope: the name and the generation of its object, and where that begins. The mark has no name.
-func ReadLabel(head []byte) (name string, generation uint32, begin int64, err error) {
-	l, err := readLabel(head)
-	return l.name, l.generation, l.size(), err
-}
-
+// readLabel reads the beginning of an envelope. The mark has no name.
 func readLabel(head []byte) (label, error) {
 	if len(head) < headSize || !bytes.HasPrefix(head, []byte(magic)) {
 		return label{}, errNoEnvelope

@@ -31,12 +31,6 @@ type Server struct {
 	layout locks.Layout
 }
 
-// New returns the store on a server, with envelopes for what it does not take.
-func New(o Options) *locks.Store {
-	s := NewServer(o)
-	return locks.Wrap(s, s.layout)
-}
-
 // NewServer returns a server without envelopes: names that it does not take are invalid.
 func NewServer(o Options) *Server {
 	s := &Server{url: *o.URL, layout: o.Layout}

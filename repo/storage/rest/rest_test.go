@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tarn-backup/tarn/repo/storage"
+	"github.com/tarn-backup/tarn/repo/storage/locks"
 	"github.com/tarn-backup/tarn/repo/storage/rest"
 	"github.com/tarn-backup/tarn/repo/storage/storagetest"
 	"github.com/tarn-backup/tarn/repo/storage/web"
@@ -52,7 +53,7 @@ func TestStorage(t *testing.T) {
 		if err := rest.NewServer(o).Create(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		return rest.New(o)
+		return locks.Wrap(rest.NewServer(o), locks.Restic())
 	})
 }
 
@@ -63,7 +64,7 @@ func TestAppendOnly(t *testing.T) {
 	if err := rest.NewServer(o).Create(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := rest.New(o)
+	s := locks.Wrap(rest.NewServer(o), locks.Restic())
 	data := []byte("a pack")
 	sum := fmt.Sprintf("%x", sha256.Sum256(data))
 	pack := "data/" + sum[:2] + "/" + sum

@@ -39,16 +39,7 @@ type Store struct {
 	folders *folders
 }
 
-// Open connects. An error that wraps storage.ErrNotExist says that the folder is not there.
-func Open(ctx context.Context, o Options) (*Store, error) {
-	s := New(o)
-	if err := s.Check(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
-}
-
-// Check connects, and returns an error unless the folder is there.
+// Check connects, and returns an error unless the folder is there: one that wraps storage.ErrNotExist if nothing is.
 func (s *Store) Check(ctx context.Context) error {
 	err := s.do(ctx, func(c *conn) error {
 		info, err := c.Stat(s.root)
@@ -58,15 +49,6 @@ func (s *Store) Check(ctx context.Context) error {
 		return err
 	})
 	return s.failed("open", "", err)
-}
-
-// Create makes the folder, with its parents, unless it is there, and opens it.
-func Create(ctx context.Context, o Options) (*Store, error) {
-	s := New(o)
-	if err := s.Make(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
 }
 
 // Make makes the folder, with its parents, unless it is there.

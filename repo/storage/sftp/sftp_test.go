@@ -23,11 +23,11 @@ func options(server *servers.SSHD, folder string) sftp.Options {
 
 func create(t *testing.T, o sftp.Options) *sftp.Store {
 	t.Helper()
-	s, err := sftp.Create(t.Context(), o)
-	if err != nil {
+	s := sftp.New(o)
+	t.Cleanup(func() { s.Close() })
+	if err := s.Make(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
 	return s
 }
 
