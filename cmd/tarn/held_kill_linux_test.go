@@ -69,7 +69,7 @@ func killWhileHeld(t *testing.T, point string, moments int, list func() []string
 	}
 	kills, left := 0, 0
 	for ; left < moments; kills++ {
-		if kills == 20*moments {
+		if kills == 20*moments+80 { // about one in four leaves something, and by chance none of twenty may
 			t.Fatalf("only %d of %d killed backups left something", left, kills)
 		}
 		cmd := tarn.command("backup", "--force", "--fs-snapshot", "required", work)

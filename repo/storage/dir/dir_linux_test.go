@@ -116,8 +116,8 @@ func TestPastTheCache(t *testing.T) {
 				case kind == "btrfs": // as it likes
 				case c.past && cached > 1:
 					t.Errorf("%+v: %d of %d pages are in the cache", c, cached, all)
-				case !c.past && cached != all:
-					t.Errorf("%+v: %d pages are in the cache, not all %d: was it written as the test thinks?", c, cached, all)
+				case !c.past && cached < all/2: // all of them, if the kernel needs no memory
+					t.Errorf("%+v: %d of %d pages are in the cache: was it written as the test thinks?", c, cached, all)
 				}
 				if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
 					t.Errorf("%+v: it holds something else; %v", c, err)

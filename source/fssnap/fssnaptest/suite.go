@@ -254,7 +254,7 @@ func Clean(t *testing.T, p fssnap.Provider, dir string) int {
 // Quiet waits until no program runs whose name begins so: one that the killed process had started goes on by itself, and must be let to.
 func Quiet(t *testing.T, prefix string) {
 	t.Helper()
-	for range 500 {
+	for began := time.Now(); time.Since(began) < 5*time.Minute; time.Sleep(20 * time.Millisecond) { // polling: there is no event to wait for
 		busy := false
 		stats, _ := filepath.Glob("/proc/[0-9]*/comm")
 		for _, path := range stats {
@@ -264,7 +264,6 @@ func Quiet(t *testing.T, prefix string) {
 		if !busy {
 			return
 		}
-		time.Sleep(20 * time.Millisecond) // polling: there is no event to wait for
 	}
 	t.Fatalf("%s does not end", prefix)
 }
