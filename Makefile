@@ -23,11 +23,11 @@ deps: ## install what the tests need (apt, as root)
 
 .PHONY: test
 test: deps ## run all tests
-	$(GO) test -timeout 40m ./...
+	$(GO) test -timeout 90m ./...
 
 .PHONY: race
 race: ## run the tests of the packages with goroutines under the race detector
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./index ./repo/... ./backup ./restore ./source/live
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 60m ./index ./repo/... ./backup ./restore ./source/live
 
 .PHONY: soak
 soak: ## run the long versions of the tests (hours)

@@ -81,7 +81,7 @@ func TestLargeFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := create(t, memory.New())
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a crew that doesn't help
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // for a crew that doesn't help
 	defer cancel()
 	w, err := r.NewWriter(ctx, repo.WriterOptions{Session: repo.NewSession(repo.PurposeBackup, "host", "user", "test")})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tarn-backup/tarn/restore"
 	"github.com/tarn-backup/tarn/snapshot"
+	"github.com/tarn-backup/tarn/source/fssnap/fssnaptest"
 	"github.com/tarn-backup/tarn/testing/torture"
 )
 
@@ -160,7 +161,7 @@ func TestTortureOnFileSystems(t *testing.T) {
 			if out, err := exec.Command("sh", "-c", script, "sh", dir, mount).CombinedOutput(); err != nil {
 				t.Skipf("make and mount (apt-get install xfsprogs btrfs-progs): %v %s", err, out)
 			}
-			defer func() { must(t, exec.Command("umount", mount).Run()) }()
+			defer fssnaptest.Unmount(t, mount)
 			a, b := filepath.Join(mount, "a"), filepath.Join(mount, "b")
 			skipped, err := torture.Make(a, torture.Options{Entries: 100})
 			must(t, err)
@@ -262,7 +263,7 @@ func TestFullDisk(t *testing.T) {
 	if err := unix.Mount("tmpfs", target, "tmpfs", 0, "size=4m"); err != nil {
 		t.Skip("mount:", err)
 	}
-	defer func() { must(t, unix.Unmount(target, 0)) }()
+	defer fssnaptest.Unmount(t, target)
 	var nodes []snapshot.Node
 	for i := range 100 {
 		nodes = append(nodes, m.file(t, fmt.Sprintf("f%03d", i), randomText(chunk+i)))
@@ -292,7 +293,7 @@ func TestDeleteStopsAtMounts(t *testing.T) {
 	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, ""); err != nil {
 		t.Skip("mount:", err)
 	}
-	defer func() { must(t, unix.Unmount(mount, 0)) }()
+	defer fssnaptest.Unmount(t, mount)
 	write(t, "precious", mount, "file")
 	_, err := restore.Run(context.Background(), m, m.dir(t, ""), target, restore.Options{Overwrite: restore.OverwriteAlways, Delete: true}, nil)
 	if !errors.Is(err, restore.ErrIncomplete) {

@@ -44,5 +44,6 @@ if [ ! -e $policy ]; then
   chmod +x $policy
   trap 'rm -f '$policy EXIT
 fi
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+retries="-o Acquire::Retries=5"
+apt-get $retries update -qq
+DEBIAN_FRONTEND=noninteractive apt-get $retries install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tarn": main, "scribble": scribble})
+	testscript.Main(m, map[string]func(){"tarn": main, "scribble": scribble, "flip": flip})
 }
 
 // TestScripts runs the files in testdata: each is a flow, typed as a user types it.
@@ -149,5 +149,28 @@ func scribble() {
 				panic(err)
 			}
 		}
+	}
+}
+
+// flip changes a byte of a file, whatever it is. A byte that is given could be the one that is there: flip offset file
+func flip() {
+	at, err := strconv.ParseInt(os.Args[1], 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	f, err := os.OpenFile(os.Args[2], os.O_RDWR, 0)
+	if err != nil {
+		panic(err)
+	}
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		panic(err)
+	}
+	b[0] ^= 0xff
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		panic(err)
+	}
+	if err := f.Close(); err != nil {
+		panic(err)
 	}
 }

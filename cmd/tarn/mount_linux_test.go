@@ -132,7 +132,7 @@ func TestMountOfLostServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-asked
-	_ = reader.Process.Signal(os.Interrupt)
+	_ = reader.Process.Signal(syscall.SIGTERM) // SIGINT is ignored by what a shell without a terminal runs in the background
 	var exit *exec.ExitError
 	if err := reader.Wait(); !errors.As(err, &exit) {
 		t.Errorf("a reader of a server that says nothing, interrupted: %v", err)

@@ -92,20 +92,6 @@ func btrfsDisk(t *testing.T, size int64, options ...string) string {
 	if out, err := exec.Command("mount", "-o", strings.Join(append(options, "loop"), ","), image, point).CombinedOutput(); err != nil {
 		t.Skipf("this kernel mounts no Btrfs on a loop device: %s", out)
 	}
-	t.Cleanup(func() { unmountFree(t, point) })
+	t.Cleanup(func() { fssnaptest.Unmount(t, point) })
 	return point
-}
-
-// unmountFree unmounts a file system as soon as the last program has left it: some of a server's go a moment after the server.
-func unmountFree(t *testing.T, point string) {
-	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		out, err := exec.Command("umount", point).CombinedOutput()
-		if err == nil {
-			return
-		}
-		if time.Since(began) > time.Minute {
-			users, _ := exec.Command("fuser", "-vm", point).CombinedOutput() // which may not be there
-			t.Fatalf("umount %s: %v: %s%s", point, err, out, users)
-		}
-	}
 }

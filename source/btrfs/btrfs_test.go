@@ -55,7 +55,7 @@ func newFS(t *testing.T, size int64, options ...string) string {
 	if err != nil {
 		t.Skipf("this kernel mounts no Btrfs on a loop device: %s", out)
 	}
-	t.Cleanup(func() { fssnaptest.Run(t, "umount", point) })
+	t.Cleanup(func() { fssnaptest.Unmount(t, point) })
 	return point
 }
 
@@ -98,7 +98,7 @@ func TestHoldsBind(t *testing.T) {
 	if err := unix.Mount(inner, bind, "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Unmount(bind, 0) })
+	t.Cleanup(func() { fssnaptest.Unmount(t, bind) })
 	fssnaptest.Holds(t, provider, bind)
 }
 

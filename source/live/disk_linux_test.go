@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tarn-backup/tarn/source/fssnap/fssnaptest"
 )
 
 // disks are the file systems that captures are tried on.
@@ -36,14 +38,7 @@ func mount(t testing.TB, disk string) string {
 			t.Skipf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
 		}
 	}
-	mounted := func() {
-		t.Cleanup(func() {
-			if err := unix.Unmount(at, 0); err != nil {
-				t.Errorf("unmount: %v", err)
-				_ = unix.Unmount(at, unix.MNT_DETACH)
-			}
-		})
-	}
+	mounted := func() { t.Cleanup(func() { fssnaptest.Unmount(t, at) }) }
 	switch disk {
 	case "tmpfs":
 		run("mount", "-t", "tmpfs", "tmpfs", at)

@@ -125,6 +125,7 @@ type Faults struct {
 	Unavailable float64 // 503, and the server sees nothing of it
 	Cut         float64 // the connection is cut in the middle of the request's body, or of the answer's
 	Lost        float64 // the server does what it was asked to, and the answer is lost
+	RowMax      int     // requests that are spoilt one after the other; 0 is any number. Who has never got an answer soon gives up
 }
 
 // Bad is a proxy for HTTP that counts requests, and spoils some.
@@ -136,6 +137,7 @@ type Bad struct {
 	faults   Faults
 	requests map[string]int // by method
 	spoilt   int
+	row      int // spoilt since the last one that was served
 	hook     func(n int)
 }
 
@@ -166,7 +168,7 @@ func StartBad(t TB, addr string, f Faults) *Bad {
 func (b *Bad) Set(f Faults) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.faults, b.requests, b.spoilt = f, map[string]int{}, 0
+	b.faults, b.requests, b.spoilt, b.row = f, map[string]int{}, 0, 0
 	b.random = rand.New(rand.NewPCG(f.Seed, 1))
 }
 
@@ -223,7 +225,13 @@ func (b *Bad) fate(r *http.Request) fate {
 	case x < f.Unavailable+f.Cut+f.Lost:
 		is = lost
 	}
-	if is != served {
+	if b.faults.RowMax > 0 && b.row >= b.faults.RowMax {
+		is = served
+	}
+	if is == served {
+		b.row = 0
+	} else {
+		b.row++
 		b.spoilt++
 	}
 	return is

@@ -11,5 +11,6 @@ need thin_check thin-provisioning-tools
 need mkfs.ext4 e2fsprogs
 need mkfs.xfs xfsprogs
 [ ${#missing[@]} -eq 0 ] && exit 0
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+retries="-o Acquire::Retries=5"
+apt-get $retries update -qq
+DEBIAN_FRONTEND=noninteractive apt-get $retries install -y -qq --no-install-recommends "${missing[@]}" > /dev/null

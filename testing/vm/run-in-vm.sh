@@ -49,7 +49,7 @@ trap 'rm -rf "$work"' EXIT
 download_kernel() {
   local package
   package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)/\1/p' | head -n 1)
-  [ -n "$package" ] && (cd "$work/deb" && apt-get download -qq -o APT::Sandbox::User=root "$package")
+  [ -n "$package" ] && (cd "$work/deb" && apt-get download -qq -o Acquire::Retries=5 -o APT::Sandbox::User=root "$package")
 }
 
 # The newest cloud kernel that apt knows, unpacked into the cache and installed nowhere.
@@ -58,7 +58,7 @@ fetch_kernel() {
   rm -rf "$cache/kernel"
   mkdir -p "$cache/kernel" "$work/deb"
   # What apt knows may be nothing, or older than what there is to be downloaded.
-  download_kernel 2> /dev/null || { apt-get update -qq && download_kernel; } || die "can't download linux-image-cloud-amd64"
+  download_kernel 2> /dev/null || { apt-get -o Acquire::Retries=5 update -qq && download_kernel; } || die "can't download linux-image-cloud-amd64"
   dpkg-deb -x "$work"/deb/*.deb "$cache/kernel"
   touch "$cache/kernel/complete"
 }

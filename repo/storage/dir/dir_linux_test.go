@@ -16,6 +16,7 @@ import (
 
 	"github.com/tarn-backup/tarn/repo/storage"
 	"github.com/tarn-backup/tarn/repo/storage/storagetest"
+	"github.com/tarn-backup/tarn/source/fssnap/fssnaptest"
 )
 
 // TestFullDisk fills a real file system of 4 MiB.
@@ -24,11 +25,7 @@ func TestFullDisk(t *testing.T) {
 	if err := unix.Mount("tarn-test", mountpoint, "tmpfs", 0, "size=4m,mode=0700"); err != nil {
 		t.Skipf("mount a tmpfs: %v (run as root)", err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(mountpoint, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { fssnaptest.Unmount(t, mountpoint) })
 	d := createIn(t, mountpoint)
 	put(t, d, "config", "x")
 	before, err := d.Space()
@@ -74,11 +71,7 @@ func newFS(t *testing.T, kind string) (mountpoint string) {
 	if out, err := exec.Command("mount", "-o", options[kind], image, mountpoint).CombinedOutput(); err != nil {
 		t.Skipf("mount a file system: %v: %s (run as root)", err, out)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(mountpoint, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { fssnaptest.Unmount(t, mountpoint) })
 	return mountpoint
 }
 
@@ -123,8 +116,8 @@ func TestPastTheCache(t *testing.T) {
 				case kind == "btrfs": // as it likes
 				case c.past && cached > 1:
 					t.Errorf("%+v: %d of %d pages are in the cache", c, cached, all)
-				case !c.past && cached != all:
-					t.Errorf("%+v: %d pages are in the cache, not all %d: was it written as the test thinks?", c, cached, all)
+				case !c.past && cached < all/2: // all of them, if the kernel needs no memory
+					t.Errorf("%+v: %d of %d pages are in the cache: was it written as the test thinks?", c, cached, all)
 				}
 				if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
 					t.Errorf("%+v: it holds something else; %v", c, err)
