@@ -132,8 +132,6 @@ func borg() Peer {
 	}
 }
 
-// BUG(tarn): the command lines of kopia and rustic follow their manuals and were never run.
-
 func kopia() Peer {
 	backup := func(p place) []call { return calls("snapshot", "create", "--no-progress", p.Source) }
 	return Peer{
@@ -155,6 +153,8 @@ func kopia() Peer {
 			}},
 	}
 }
+
+// BUG(tarn): the command lines of rustic follow its manual and were never run.
 
 func rustic() Peer {
 	backup := func(p place) []call { return calls("--no-progress", "backup", p.Source) }
