@@ -185,7 +185,11 @@ func (a *app) printRestored(flags *restoreFlags, r *restoreReport, sum *restore.
 	a.outf("%s; took %s\n", text, tookText(time.Since(r.begin)))
 	doubtful := sum.Doubtful[snapshot.Torn].Count + sum.Doubtful[snapshot.Carried].Count + uint64(len(r.clusters))
 	if sum.Failed.Count == 0 && len(sum.Lost) == 0 && doubtful == 0 && sum.Skipped == 0 && sum.Kept.Count == 0 && !flags.dryRun && !r.filter.idle() {
-		a.outf("%s\n", a.stdout.green("everything is as the snapshot has it"))
+		text := "everything is as the snapshot has it"
+		if sum.Unchanged > 0 && flags.overwrite == "if-changed" && flags.compare == "times" && !flags.verify {
+			text += ", as far as sizes and times tell" // nobody has looked into what is called unchanged
+		}
+		a.outf("%s\n", a.stdout.green(text))
 	}
 }
 
