@@ -13,8 +13,8 @@ import (
 // a folder that could not. Of a backup that was not finished nobody can tell.
 func unsaved(s saved, top string) (func(below string) bool, error) {
 	if s.Record.Partial {
-		return nil, withHint(fmt.Errorf("snapshot %s is of a backup that was not finished, and --delete would remove all that it did not come to", s.Name.Short()),
-			"restore it without --delete")
+		err := fmt.Errorf("snapshot %s is of a backup that was not finished: --delete would remove all that it did not come to", s.Name.Short())
+		return nil, withHint(err, "restore it without --delete")
 	}
 	top = "/" + strings.Trim(top, "/")
 	unreadable := map[string]bool{}

@@ -161,7 +161,7 @@ func (a *app) selectSnapshot(ctx context.Context, r *repo.Repo, selector string,
 			return saved{}, "", c.missing(id, len(list))
 		}
 		s := list[len(list)-1-back]
-		if s.Record.Time.Sub(time.Now()) > clockSlack {
+		if time.Until(s.Record.Time) > clockSlack {
 			a.warnf("%s is snapshot %s, which is dated in the future, %s: a clock was or is wrong, and those before it in \"tarn snapshots\" may be newer",
 				id, s.Name.Short(), timeText(s.Record.Time))
 		}
