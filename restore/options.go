@@ -23,6 +23,10 @@ type Options struct {
 	Sync      bool                   // return only when everything is on stable storage (Linux)
 	Workers   int                    // goroutines that write; 0 for GOMAXPROCS
 
+	// Unsaved reports whether a path, as a Filter gets it, could not be read when the snapshot was made. Delete leaves it, and counts it as
+	// kept: what is there may be all that there is of it. Nil for no path. It is called by several goroutines.
+	Unsaved func(path string) bool
+
 	// Sum computes a data blob's ID. With it, files in the target are compared by hash and blobs that are there already
 	// are not read from the repository; without it they are loaded and compared byte for byte.
 	Sum func(plain []byte) blob.ID

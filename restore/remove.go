@@ -15,7 +15,7 @@ var (
 	errMount    = errors.New("another file system is mounted there")
 )
 
-// deleteExtras removes what the filter takes and the snapshot does not have. If a part of the folder's list could not be
+// deleteExtras removes what the filter takes and the snapshot does not have, but for what could not be saved. If a part of the folder's list could not be
 // read, nobody knows what the snapshot has, and nothing is removed.
 func (w *writer) deleteExtras(ctx context.Context, f *folder) {
 	if !f.whole || len(f.extras) == 0 {
@@ -47,6 +47,10 @@ func (w *writer) remove(ctx context.Context, dir handle, name, path string) bool
 	}
 	d := w.o.match(path, st.typ)
 	if d == Skip {
+		return false
+	}
+	if w.o.Unsaved != nil && w.o.Unsaved(path) {
+		w.ledger.kept(path, st.typ)
 		return false
 	}
 	if st.typ == snapshot.Dir {

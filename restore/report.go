@@ -117,6 +117,7 @@ type Summary struct {
 	Deleted   uint64
 	Verified  uint64 // files read back
 
+	Kept     Tally                    // entries that the snapshot does not have, and that stayed all the same: see Options.Unsaved
 	Failed   Tally                    // entries that are not there, or wrong
 	Lost     map[Aspect]Tally         // metadata that could not be restored
 	Doubtful map[snapshot.State]Tally // restored files that the snapshot itself has as appended, torn or carried
@@ -195,6 +196,15 @@ func (l *ledger) deleted(path string, t snapshot.Type) {
 	l.mu.Unlock()
 	if l.reporter != nil {
 		l.reporter.Event(Event{Path: path, Type: t, Action: Deleted})
+	}
+}
+
+func (l *ledger) kept(path string, t snapshot.Type) {
+	l.mu.Lock()
+	l.sum.Kept.add(path, nil, examplesMax)
+	l.mu.Unlock()
+	if l.reporter != nil {
+		l.reporter.Event(Event{Path: path, Type: t, Action: Skipped})
 	}
 }
 

@@ -41,7 +41,7 @@ that folder's entries come right into the target; without one the whole tree doe
 
 The target must be empty, unless --overwrite says what to do with what is there: always replaces it, if-changed replaces
 what differs in size or time, never keeps it. --delete removes from the target what the snapshot does not have,
-as far as the patterns take it.
+as far as the patterns take it; what the backup could not read stays.
 
 Patterns are those of "tarn backup --help"; their paths begin at what is restored. What they leave out stays as it is in the
 target, also if it is in the way of what is to be restored: a file where a folder has to be, for one. That is an error then.`,
@@ -168,6 +168,11 @@ func (a *app) restore(ctx context.Context, flags *restoreFlags, selector string)
 	node, err := snapshot.Lookup(ctx, r, s.Record.Root, path)
 	if err != nil {
 		return err
+	}
+	if o.Delete {
+		if o.Unsaved, err = unsaved(s, path); err != nil {
+			return err
+		}
 	}
 	a.notef("restoring snapshot %s of %s to %s", s.Name.Short(), timeText(s.Record.Time), a.stderr.name(flags.target))
 	o.Sum = func(plain []byte) blob.ID { return r.ID(blob.Data, plain) }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/pflag"
 	"github.com/tarn-backup/tarn/blob"
@@ -135,6 +136,9 @@ func older(s, t saved) int {
 	return strings.Compare(s.Name.String(), t.Name.String())
 }
 
+// clockSlack is by how much clocks of machines may differ and are still right.
+const clockSlack = time.Minute
+
 // selectSnapshot finds the snapshot that a selector names: the beginning of an ID, "latest" or "latest~2", and returns the path behind the
 // colon, too. Of one that can't be read there is the name.
 func (a *app) selectSnapshot(ctx context.Context, r *repo.Repo, selector string, c criteria) (saved, string, error) {
@@ -156,7 +160,12 @@ func (a *app) selectSnapshot(ctx context.Context, r *repo.Repo, selector string,
 		if back >= len(list) {
 			return saved{}, "", c.missing(id, len(list))
 		}
-		return list[len(list)-1-back], path, nil
+		s := list[len(list)-1-back]
+		if time.Until(s.Record.Time) > clockSlack {
+			a.warnf("%s is snapshot %s, which is dated in the future, %s: a clock was or is wrong, and those before it in \"tarn snapshots\" may be newer",
+				id, s.Name.Short(), timeText(s.Record.Time))
+		}
+		return s, path, nil
 	}
 	name, err := selectName(ctx, r, id)
 	if err != nil {
