@@ -212,7 +212,15 @@ func TestTrees(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMaker(t)
 			r, rec := m.commit(c.make(m))
-			err := newJail(t).restore(r, rec)
+			var err error
+			wantMemory(t, func() {
+				err = newJail(t).restore(r, rec)
+				ctx, cancel := context.WithTimeout(context.Background(), endless)
+				defer cancel()
+				if _, err := check.Run(ctx, r, check.Options{ReadData: true}, func(check.Finding) {}); err != nil {
+					t.Errorf("check: %v", err)
+				}
+			})
 			switch {
 			case c.want == "?": // whatever it does, it stays inside
 			case c.want == "" && err != nil && name != "no name":
@@ -220,19 +228,35 @@ func TestTrees(t *testing.T) {
 			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 				t.Errorf("got %v, want %q", err, c.want)
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), endless)
-			defer cancel()
-			if _, err := check.Run(ctx, r, check.Options{ReadData: true}, func(check.Finding) {}); err != nil {
-				t.Errorf("check: %v", err)
-			}
 		})
 	}
 	t.Logf("%d cases", len(cases))
-	wantMemory(t)
 }
 
-// wantMemory fails if the tests so far took more than is allowed.
-func wantMemory(t *testing.T) {
+// wantMemory runs fn, and fails if it takes more memory than is allowed in each of three runs: when the runtime gives back what is not used is a
+// matter of luck. What was taken before does not count.
+func wantMemory(t *testing.T, fn func()) {
+	t.Helper()
+	for try := 1; ; try++ {
+		debug.FreeOSMemory()
+		if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // begins VmHWM anew: proc(5)
+			t.Fatal(err)
+		}
+		fn()
+		kib := peak(t)
+		t.Logf("at most %d MiB of memory", kib>>10)
+		switch {
+		case kib <= memoryMax:
+			return
+		case try == 3:
+			t.Errorf("%d KiB of memory, the limit is %d", kib, memoryMax)
+			return
+		}
+	}
+}
+
+// peak is the most memory that this process had, in KiB.
+func peak(t *testing.T) int {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -243,8 +267,5 @@ func wantMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("at most %d MiB of memory", kib>>10)
-	if kib > memoryMax {
-		t.Errorf("%d KiB of memory, the limit is %d", kib, memoryMax)
-	}
+	return kib
 }

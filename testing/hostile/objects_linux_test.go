@@ -295,11 +295,12 @@ func TestObjects(t *testing.T) {
 			m := newMaker(t)
 			m.commit(m.dir("", m.file("f", "words")))
 			c.spoil(m)
-			if err := said(t, m.s); err == nil || !strings.Contains(err.Error(), c.want) {
+			var err error
+			wantMemory(t, func() { err = said(t, m.s) })
+			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
 	}
 	t.Logf("%d cases", len(cases))
-	wantMemory(t)
 }
