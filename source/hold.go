@@ -48,6 +48,7 @@ type Region struct {
 	Top string // the folder where it begins, as the user calls it
 
 	snap fssnap.Snapshot // nil if it is read as it is
+	seen fssnap.Mapping  // from Top to where the mount that the snapshot was made through shows it
 	fs   FileSystem      // of the user's folder, which the snapshot's may number otherwise
 }
 
@@ -65,7 +66,11 @@ func (r *Region) path(p string) (string, bool) {
 	if !r.Held() {
 		return p, true
 	}
-	return r.snap.Path(p)
+	at, ok := r.seen.Path(p)
+	if !ok {
+		return "", false
+	}
+	return r.snap.Path(at)
 }
 
 // Holder holds the file systems still that some paths are on. The nil Holder holds none.
@@ -213,7 +218,9 @@ func Hold(ctx context.Context, paths []string, o HoldOptions) (*Holder, error) {
 		return nil, err
 	}
 	h := &Holder{regions: map[string]*Region{}, skip: map[string]bool{}}
-	taken := map[string]fssnap.Snapshot{}
+	// A snapshot shows no more than the mount that it is made through, and serves the others, too: the one that shows most comes first.
+	slices.SortStableFunc(decisions, func(a, b Decision) int { return len(a.Mount.Root) - len(b.Mount.Root) })
+	taken := map[string]held{}
 	for _, d := range decisions {
 		if err := h.take(ctx, d, o, taken); err != nil {
 			return nil, errors.Join(err, h.Release(context.WithoutCancel(ctx)))
@@ -226,7 +233,7 @@ func Hold(ctx context.Context, paths []string, o HoldOptions) (*Holder, error) {
 }
 
 // take holds one place. Where that fails it is read as it is, unless a snapshot is required.
-func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[string]fssnap.Snapshot) error {
+func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[string]held) error {
 	region := &Region{Top: d.Dir}
 	if dir, err := OpenDir(d.Dir); err == nil {
 		region.fs = dir.FileSystem()
@@ -236,25 +243,12 @@ func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[
 	if mode == Off {
 		why = "as it was asked for: --fs-snapshot off"
 	} else if d.provider != nil {
-		snap, ok := taken[d.Plan.ID]
-		var err error
-		if !ok {
-			snap, err = d.provider.Take(ctx, fssnap.Request{Mount: d.Mount, Dir: d.Dir, Repository: o.Repository, Session: o.Session})
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			why = err.Error()
+		if seen, err := h.snapshot(ctx, d, o, taken); err == nil {
+			region.snap, region.seen, method = taken[d.Plan.ID].snap, seen, d.Plan.Kind.String()
+		} else if ctx.Err() != nil {
+			return ctx.Err()
 		} else {
-			region.snap, method = snap, d.Plan.Kind.String()
-			if !ok {
-				taken[d.Plan.ID] = snap
-				h.snapshots = append(h.snapshots, snap)
-				for _, p := range snap.Skip() {
-					h.skip[p] = true
-				}
-			}
+			why = err.Error()
 		}
 	}
 	if !region.Held() && !region.fs.Pseudo {
@@ -269,6 +263,41 @@ func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[
 		h.missed = append(h.missed, m)
 	}
 	return nil
+}
+
+// held is a snapshot that was taken, and the mount that it was made through.
+type held struct {
+	snap  fssnap.Snapshot
+	mount fssnap.Mount
+}
+
+// snapshot takes the snapshot of a place, unless one was taken that serves it, and returns where that one's mount shows the place. What is mounted
+// a second time, by bind for example, is an empty folder there, or none.
+func (h *Holder) snapshot(ctx context.Context, d Decision, o HoldOptions, taken map[string]held) (seen fssnap.Mapping, err error) {
+	t, ok := taken[d.Plan.ID]
+	if !ok {
+		t.mount = d.Mount
+		if t.snap, err = d.provider.Take(ctx, fssnap.Request{Mount: d.Mount, Dir: d.Dir, Repository: o.Repository, Session: o.Session}); err != nil {
+			return seen, err
+		}
+		taken[d.Plan.ID], h.snapshots = t, append(h.snapshots, t.snap)
+	}
+	seen = fssnap.Mapping{From: d.Dir, To: d.Dir}
+	if d.Mount.ID != t.mount.ID {
+		inside, _ := d.Mount.Inside(d.Dir)
+		if seen.To, ok = t.mount.Outside(inside); !ok {
+			return seen, fmt.Errorf("the snapshot was made through %s, which does not show this", t.mount.Point)
+		}
+	}
+	for _, p := range t.snap.Skip() {
+		h.skip[p] = true
+		if inside, ok := t.mount.Inside(p); ok {
+			if again, ok := d.Mount.Outside(inside); ok {
+				h.skip[again] = true
+			}
+		}
+	}
+	return seen, nil
 }
 
 // Mounts says how each place is held, for the record.

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tarn-backup/tarn/source/fssnap/fssnaptest"
+)
+
+// TestMountedTwice: a folder that is mounted a second time is in the snapshot of the first mount, where its second place is an empty folder.
+func TestMountedTwice(t *testing.T) {
+	point := btrfsDisk(t, 512<<20)
+	tarn := newProgram(t)
+	work, again, other := filepath.Join(point, "work"), filepath.Join(point, "places", "again"), filepath.Join(point, "other")
+	if err := errors.Join(os.MkdirAll(work, 0o755), os.MkdirAll(again, 0o755), os.Mkdir(other, 0o755),
+		os.WriteFile(filepath.Join(work, "file"), []byte("1"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	fssnaptest.Run(t, "mount", "--bind", work, again)
+	t.Cleanup(func() { unmountFree(t, again) })
+	age(t, work)
+	for _, paths := range [][]string{{point}, {filepath.Join(point, "places")}, {other, again}, {again, other}, {again, work}} {
+		tarn.must(append([]string{"backup", "--force", "--fs-snapshot", "required"}, paths...)...)
+		if said := tarn.must("ls", "latest", "--recursive"); !strings.Contains(said, filepath.Join(again, "file")+"\n") {
+			t.Errorf("backup %v: no file in the second place:\n%s", paths, said)
+		}
+	}
+}
