@@ -136,7 +136,7 @@ func providers() []fssnap.Provider {
 type place struct {
 	mount fssnap.Mount
 	dir   string
-	below bool // of a path, not one itself
+	real  string // dir without symbolic links
 }
 
 // Decision says how a place is, or would be, held still.
@@ -145,6 +145,7 @@ type Decision struct {
 	Mount fssnap.Mount
 	Plan  fssnap.Plan
 
+	real     string // Dir without symbolic links: the mount is that of it
 	provider fssnap.Provider
 }
 
@@ -161,8 +162,8 @@ func Plan(ctx context.Context, paths []string) ([]Decision, error) {
 			continue
 		}
 		seen[p.dir] = true
-		plan, provider := fssnap.Decide(ctx, providers(), p.mount, p.dir)
-		list = append(list, Decision{Dir: p.dir, Mount: p.mount, Plan: plan, provider: provider})
+		plan, provider := fssnap.Decide(ctx, providers(), p.mount, p.real)
+		list = append(list, Decision{Dir: p.dir, Mount: p.mount, Plan: plan, real: p.real, provider: provider})
 	}
 	return list, nil
 }
@@ -174,37 +175,53 @@ func placesOf(ctx context.Context, paths []string) ([]place, error) {
 		return nil, err
 	}
 	var places []place
-	add := func(dir string, below bool) error {
-		if st, err := Lstat(dir); err != nil || st.Type != snapshot.Dir {
-			dir = filepath.Dir(dir) // a single file: its folder is what can be held
-		}
-		m, ok := fssnap.Find(mounts, dir)
+	add := func(dir, real string) error {
+		m, ok := fssnap.Find(mounts, real)
 		if !ok {
 			return nil
 		}
-		places = append(places, place{m, dir, below})
-		nested, err := btrfs.Nested(ctx, dir)
+		places = append(places, place{m, dir, real})
+		nested, err := btrfs.Nested(ctx, real)
 		if err != nil {
 			return nil // not Btrfs, or not to be told; then its folders are read as they are
 		}
 		for _, sub := range nested {
-			if m, ok := fssnap.Find(mounts, sub.Path); ok {
-				places = append(places, place{m, sub.Path, true})
+			m, ok := fssnap.Find(mounts, sub.Path)
+			if at, below := (fssnap.Mapping{From: real, To: dir}).Path(sub.Path); ok && below {
+				places = append(places, place{m, at, sub.Path})
 			}
 		}
 		return ctx.Err()
 	}
 	for _, p := range paths {
-		if err := add(p, false); err != nil {
+		dir := folderOf(p)
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			real = dir // the walk will say what is wrong with it
+		}
+		if err := add(dir, real); err != nil {
 			return nil, err
 		}
-		for _, m := range fssnap.Below(mounts, p) {
-			if err := add(m.Point, true); err != nil {
+		if dir != p {
+			continue
+		}
+		for _, m := range fssnap.Below(mounts, real) {
+			point := folderOf(m.Point)
+			at, _ := fssnap.Mapping{From: real, To: dir}.Path(point)
+			if err := add(at, point); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return places, nil
+}
+
+// folderOf returns the folder at a path, or that of a single file: it is what can be held.
+func folderOf(path string) string {
+	if st, err := Lstat(path); err != nil || st.Type != snapshot.Dir {
+		return filepath.Dir(path)
+	}
+	return path
 }
 
 // Hold makes the snapshots that can be had for the paths. Release must be called. With Required, an error means that nothing is held.
@@ -277,24 +294,22 @@ func (h *Holder) snapshot(ctx context.Context, d Decision, o HoldOptions, taken 
 	t, ok := taken[d.Plan.ID]
 	if !ok {
 		t.mount = d.Mount
-		if t.snap, err = d.provider.Take(ctx, fssnap.Request{Mount: d.Mount, Dir: d.Dir, Repository: o.Repository, Session: o.Session}); err != nil {
+		if t.snap, err = d.provider.Take(ctx, fssnap.Request{Mount: d.Mount, Dir: d.real, Repository: o.Repository, Session: o.Session}); err != nil {
 			return seen, err
 		}
 		taken[d.Plan.ID], h.snapshots = t, append(h.snapshots, t.snap)
 	}
-	seen = fssnap.Mapping{From: d.Dir, To: d.Dir}
+	seen = fssnap.Mapping{From: d.Dir, To: d.real}
 	if d.Mount.ID != t.mount.ID {
-		inside, _ := d.Mount.Inside(d.Dir)
+		inside, _ := d.Mount.Inside(d.real)
 		if seen.To, ok = t.mount.Outside(inside); !ok {
 			return seen, fmt.Errorf("the snapshot was made through %s, which does not show this", t.mount.Point)
 		}
 	}
 	for _, p := range t.snap.Skip() {
 		h.skip[p] = true
-		if inside, ok := t.mount.Inside(p); ok {
-			if again, ok := d.Mount.Outside(inside); ok {
-				h.skip[again] = true
-			}
+		if at, ok := (fssnap.Mapping{From: seen.To, To: seen.From}).Path(p); ok {
+			h.skip[at] = true
 		}
 	}
 	return seen, nil

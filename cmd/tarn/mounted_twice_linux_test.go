@@ -29,3 +29,26 @@ func TestMountedTwice(t *testing.T) {
 		}
 	}
 }
+
+// TestPathThroughLink: a path that leads through an absolute symbolic link is read from the snapshot of where that leads, and with what is mounted below.
+func TestPathThroughLink(t *testing.T) {
+	point := btrfsDisk(t, 512<<20)
+	tarn := newProgram(t)
+	sub, other := filepath.Join(point, "work", "sub"), filepath.Join(point, "other")
+	inner := filepath.Join(sub, "inner")
+	if err := errors.Join(os.MkdirAll(inner, 0o755), os.Mkdir(other, 0o755), os.WriteFile(filepath.Join(sub, "file"), []byte("old"), 0o644),
+		os.WriteFile(filepath.Join(other, "below"), []byte("1"), 0o644), os.Symlink(filepath.Dir(sub), filepath.Join(point, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	fssnaptest.Run(t, "mount", "--bind", other, inner)
+	t.Cleanup(func() { unmountFree(t, inner) })
+	age(t, point)
+	path, target := filepath.Join(point, "link", "sub"), filepath.Join(t.TempDir(), "target")
+	tarn.must("backup", "--fs-snapshot", "required", "--after", "echo new >"+filepath.Join(sub, "file"), path)
+	tarn.must("restore", "latest:"+path, "--target", target)
+	for name, want := range map[string]string{"file": "old", "inner/below": "1"} {
+		if got, err := os.ReadFile(filepath.Join(target, name)); err != nil || string(got) != want {
+			t.Errorf("%s: %q (%v), want %q", name, got, err, want)
+		}
+	}
+}
