@@ -78,6 +78,7 @@ type Holder struct {
 	regions   map[string]*Region // by their tops
 	snapshots []fssnap.Snapshot
 	skip      map[string]bool
+	files     map[string]bool // that are mounted one by one
 	mounts    []snapshot.Mount
 	missed    []snapshot.Mount
 	live      bool // something is read as it is
@@ -137,6 +138,7 @@ type place struct {
 	mount fssnap.Mount
 	dir   string
 	real  string // dir without symbolic links
+	file  bool   // a single file that is mounted there
 }
 
 // Decision says how a place is, or would be, held still.
@@ -146,6 +148,7 @@ type Decision struct {
 	Plan  fssnap.Plan
 
 	real     string // Dir without symbolic links: the mount is that of it
+	file     bool
 	provider fssnap.Provider
 }
 
@@ -162,8 +165,11 @@ func Plan(ctx context.Context, paths []string) ([]Decision, error) {
 			continue
 		}
 		seen[p.dir] = true
-		plan, provider := fssnap.Decide(ctx, providers(), p.mount, p.real)
-		list = append(list, Decision{Dir: p.dir, Mount: p.mount, Plan: plan, real: p.real, provider: provider})
+		d := Decision{Dir: p.dir, Mount: p.mount, Plan: fssnap.Plan{Why: "a single file is mounted there"}, real: p.real, file: p.file}
+		if !p.file {
+			d.Plan, d.provider = fssnap.Decide(ctx, providers(), p.mount, p.real)
+		}
+		list = append(list, d)
 	}
 	return list, nil
 }
@@ -180,7 +186,7 @@ func placesOf(ctx context.Context, paths []string) ([]place, error) {
 		if !ok {
 			return nil
 		}
-		places = append(places, place{m, dir, real})
+		places = append(places, place{m, dir, real, false})
 		nested, err := btrfs.Nested(ctx, real)
 		if err != nil {
 			return nil // not Btrfs, or not to be told; then its folders are read as they are
@@ -188,7 +194,7 @@ func placesOf(ctx context.Context, paths []string) ([]place, error) {
 		for _, sub := range nested {
 			m, ok := fssnap.Find(mounts, sub.Path)
 			if at, below := (fssnap.Mapping{From: real, To: dir}).Path(sub.Path); ok && below {
-				places = append(places, place{m, at, sub.Path})
+				places = append(places, place{m, at, sub.Path, false})
 			}
 		}
 		return ctx.Err()
@@ -202,13 +208,14 @@ func placesOf(ctx context.Context, paths []string) ([]place, error) {
 		if err := add(dir, real); err != nil {
 			return nil, err
 		}
-		if dir != p {
-			continue
-		}
 		for _, m := range fssnap.Below(mounts, real) {
-			point := folderOf(m.Point)
-			at, _ := fssnap.Mapping{From: real, To: dir}.Path(point)
-			if err := add(at, point); err != nil {
+			at, _ := fssnap.Mapping{From: real, To: dir}.Path(m.Point)
+			if dir != p && at != p { // beside the single file
+				continue
+			}
+			if st, err := Lstat(m.Point); err == nil && st.Type != snapshot.Dir {
+				places = append(places, place{m, at, m.Point, true})
+			} else if err := add(at, m.Point); err != nil { // one that can't be looked at is an empty folder in a snapshot
 				return nil, err
 			}
 		}
@@ -234,11 +241,23 @@ func Hold(ctx context.Context, paths []string, o HoldOptions) (*Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Holder{regions: map[string]*Region{}, skip: map[string]bool{}}
+	h := &Holder{regions: map[string]*Region{}, skip: map[string]bool{}, files: map[string]bool{}}
 	// A snapshot shows no more than the mount that it is made through, and serves the others, too: the one that shows most comes first.
-	slices.SortStableFunc(decisions, func(a, b Decision) int { return len(a.Mount.Root) - len(b.Mount.Root) })
+	// Whether a single file matters follows from what is around it.
+	slices.SortStableFunc(decisions, func(a, b Decision) int {
+		switch {
+		case a.file == b.file:
+			return len(a.Mount.Root) - len(b.Mount.Root)
+		case a.file:
+			return 1
+		}
+		return -1
+	})
 	taken := map[string]held{}
 	for _, d := range decisions {
+		if d.file && !h.Around(filepath.Dir(d.Dir)).Held() {
+			continue
+		}
 		if err := h.take(ctx, d, o, taken); err != nil {
 			return nil, errors.Join(err, h.Release(context.WithoutCancel(ctx)))
 		}
@@ -275,7 +294,12 @@ func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[
 		h.live = true
 	}
 	m := snapshot.Mount{Point: d.Dir, FSType: d.Mount.FSType, Method: method, Reason: why}
-	h.regions[d.Dir], h.mounts = region, append(h.mounts, m)
+	h.mounts = append(h.mounts, m)
+	if d.file {
+		h.files[d.Dir] = true
+	} else {
+		h.regions[d.Dir] = region
+	}
 	if mode == On && !region.Held() && !region.fs.Pseudo {
 		h.missed = append(h.missed, m)
 	}
@@ -359,6 +383,12 @@ func (h *Holder) Around(path string) *Region {
 
 // Skip reports whether a path is what a provider put there to do its work.
 func (h *Holder) Skip(path string) bool { return h != nil && h.skip[path] }
+
+// MountsFile reports whether a single file is mounted at a path: the snapshot around it has what that hides.
+func (h *Holder) MountsFile(path string) bool { return h != nil && h.files[path] }
+
+// MountsFiles reports whether there are paths for MountsFile.
+func (h *Holder) MountsFiles() bool { return h != nil && len(h.files) > 0 }
 
 // Skips reports whether there are paths for Skip.
 func (h *Holder) Skips() bool { return h != nil && len(h.skip) > 0 }

@@ -52,3 +52,27 @@ func TestPathThroughLink(t *testing.T) {
 		}
 	}
 }
+
+// TestMountedFile: a single file that is mounted over another is what is saved, from a snapshot too.
+func TestMountedFile(t *testing.T) {
+	point := btrfsDisk(t, 512<<20)
+	tarn := newProgram(t)
+	work, shown := filepath.Join(point, "work"), filepath.Join(point, "shown")
+	file := filepath.Join(work, "file")
+	if err := errors.Join(os.Mkdir(work, 0o755), os.WriteFile(file, []byte("hidden"), 0o644), os.WriteFile(shown, []byte("shown"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	fssnaptest.Run(t, "mount", "--bind", shown, file)
+	t.Cleanup(func() { unmountFree(t, file) })
+	age(t, point)
+	for _, path := range []string{work, file} {
+		if said := tarn.must("backup", path); !strings.Contains(said, "every file whole") {
+			t.Errorf("backup %s: all is said to be of one moment:\n%s", path, said)
+		}
+		target := filepath.Join(t.TempDir(), "target")
+		tarn.must("restore", "latest", "--target", target)
+		if got, err := os.ReadFile(filepath.Join(target, file)); err != nil || string(got) != "shown" {
+			t.Errorf("backup %s: %q (%v)", path, got, err)
+		}
+	}
+}
