@@ -330,11 +330,35 @@ func (l *lister) entry(dir *folder, name string, st *source.Stat, set *fileSet) 
 		}
 		return l.leftOut(dir, name, set) // it is no database
 	}
+	if l.o.Held.MountsFiles() && dir.region.Held() && l.o.Held.MountsFile(pathIn(dir.path, name)) {
+		if err := l.mounted(dir, name); err != nil {
+			return err
+		}
+		return l.leftOut(dir, name, set)
+	}
 	s, err := l.add(stepEntry)
 	if err == nil {
 		s.dir, s.name, s.stat, s.set = dir, name, *st, set
 	}
 	return err
+}
+
+// mounted handles a single file that is mounted in a folder which is read from a snapshot: it is read as it is.
+func (l *lister) mounted(in *folder, name string) error {
+	full := pathIn(in.path, name)
+	parent, err := source.OpenDir(in.path)
+	if err != nil {
+		return l.failed(full, err)
+	}
+	dir := &folder{Dir: parent, path: in.path, fs: parent.FileSystem(), origin: in.origin}
+	if err := l.room(); err != nil {
+		return l.done(dir, err)
+	}
+	st, err := dir.Lstat(name)
+	if err != nil {
+		return l.done(dir, l.failed(full, err))
+	}
+	return l.done(dir, l.entry(dir, name, &st, nil))
 }
 
 // folder handles a folder and all below it.

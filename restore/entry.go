@@ -72,6 +72,9 @@ func (w *writer) place(ctx context.Context, buf *buffer, j *job) (action Action,
 	if action == Skipped {
 		return action, nil, nil
 	}
+	if action == Unchanged && found.nlink > 1 && !w.links.own(n.Link, found) {
+		action = Replaced
+	}
 	if action == Unchanged || action == Updated {
 		return action, found, nil
 	}

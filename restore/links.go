@@ -24,7 +24,26 @@ type links struct {
 	once  sync.Once
 	seed  maphash.Seed
 	mu    sync.Mutex
-	known map[snapshot.LinkKey]*inode // under mu
+	known map[snapshot.LinkKey]*inode  // under mu
+	owner map[inodeID]snapshot.LinkKey // under mu: of inodes that were there and stay
+}
+
+// inodeID tells inodes apart: device and number.
+type inodeID [2]uint64
+
+// own reports whether an inode that was there may stay for a key: not if another key has it, for what the snapshot has as two files must not be one.
+func (l *links) own(key snapshot.LinkKey, found *status) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.owner == nil {
+		l.owner = map[inodeID]snapshot.LinkKey{}
+	}
+	at := found.inode()
+	if owner, ok := l.owner[at]; ok {
+		return owner == key
+	}
+	l.owner[at] = key
+	return true
 }
 
 // inode is one of them. The worker that comes first makes it, the others wait until it is settled.

@@ -215,6 +215,28 @@ func TestLinksOfDifferentContent(t *testing.T) {
 	}
 }
 
+// Two files that are one in the target become two again, though each of their names holds what it should.
+func TestLinksOfTwoFilesInOne(t *testing.T) {
+	m, target := newMemory(), tempDir(t)
+	names := []string{"a", "b", "c", "d"}
+	var nodes []snapshot.Node
+	for i, name := range names {
+		n := m.file(t, name, "same")
+		n.Link = snapshot.LinkKey{byte(1 + i/2)}
+		nodes = append(nodes, n)
+	}
+	run(t, m, m.dir(t, "", nodes...), target, restore.Options{})
+	want := describe(t, target)
+	for _, name := range names[1:] {
+		must(t, os.Remove(filepath.Join(target, name)))
+		must(t, os.Link(filepath.Join(target, "a"), filepath.Join(target, name)))
+	}
+	run(t, m, m.dir(t, "", nodes...), target, restore.Options{Overwrite: restore.OverwriteIfChanged})
+	if d := diff(want, describe(t, target)); d != "" {
+		t.Error(d)
+	}
+}
+
 // If the first name of an inode can't be restored, another one is tried.
 func TestLinkAfterFailure(t *testing.T) {
 	m, target := newMemory(), tempDir(t)

@@ -29,6 +29,8 @@ type status struct {
 
 func (s *status) sameInode(t *status) bool { return s.dev == t.dev && s.ino == t.ino }
 
+func (s *status) inode() inodeID { return inodeID{s.dev, s.ino} }
+
 func statusOf(st *unix.Stat_t) status {
 	return status{
 		typ: typeOf(st.Mode), mode: uint16(st.Mode & 0o7777), uid: st.Uid, gid: st.Gid, size: uint64(st.Size),

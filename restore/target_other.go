@@ -30,6 +30,8 @@ type status struct {
 
 func (s *status) sameInode(t *status) bool { return os.SameFile(s.info, t.info) }
 
+func (s *status) inode() inodeID { return inodeID{} } // not known; nlink is 1, and nobody asks
+
 func statusOf(info fs.FileInfo) status {
 	types := map[fs.FileMode]snapshot.Type{0: snapshot.File, fs.ModeDir: snapshot.Dir, fs.ModeSymlink: snapshot.Symlink,
 		fs.ModeNamedPipe: snapshot.FIFO, fs.ModeSocket: snapshot.Socket}

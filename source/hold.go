@@ -48,6 +48,7 @@ type Region struct {
 	Top string // the folder where it begins, as the user calls it
 
 	snap fssnap.Snapshot // nil if it is read as it is
+	seen fssnap.Mapping  // from Top to where the mount that the snapshot was made through shows it
 	fs   FileSystem      // of the user's folder, which the snapshot's may number otherwise
 }
 
@@ -65,7 +66,11 @@ func (r *Region) path(p string) (string, bool) {
 	if !r.Held() {
 		return p, true
 	}
-	return r.snap.Path(p)
+	at, ok := r.seen.Path(p)
+	if !ok {
+		return "", false
+	}
+	return r.snap.Path(at)
 }
 
 // Holder holds the file systems still that some paths are on. The nil Holder holds none.
@@ -73,6 +78,7 @@ type Holder struct {
 	regions   map[string]*Region // by their tops
 	snapshots []fssnap.Snapshot
 	skip      map[string]bool
+	files     map[string]bool // that are mounted one by one
 	mounts    []snapshot.Mount
 	missed    []snapshot.Mount
 	live      bool // something is read as it is
@@ -131,7 +137,8 @@ func providers() []fssnap.Provider {
 type place struct {
 	mount fssnap.Mount
 	dir   string
-	below bool // of a path, not one itself
+	real  string // dir without symbolic links
+	file  bool   // a single file that is mounted there
 }
 
 // Decision says how a place is, or would be, held still.
@@ -140,6 +147,8 @@ type Decision struct {
 	Mount fssnap.Mount
 	Plan  fssnap.Plan
 
+	real     string // Dir without symbolic links: the mount is that of it
+	file     bool
 	provider fssnap.Provider
 }
 
@@ -156,8 +165,11 @@ func Plan(ctx context.Context, paths []string) ([]Decision, error) {
 			continue
 		}
 		seen[p.dir] = true
-		plan, provider := fssnap.Decide(ctx, providers(), p.mount, p.dir)
-		list = append(list, Decision{Dir: p.dir, Mount: p.mount, Plan: plan, provider: provider})
+		d := Decision{Dir: p.dir, Mount: p.mount, Plan: fssnap.Plan{Why: "a single file is mounted there"}, real: p.real, file: p.file}
+		if !p.file {
+			d.Plan, d.provider = fssnap.Decide(ctx, providers(), p.mount, p.real)
+		}
+		list = append(list, d)
 	}
 	return list, nil
 }
@@ -169,37 +181,54 @@ func placesOf(ctx context.Context, paths []string) ([]place, error) {
 		return nil, err
 	}
 	var places []place
-	add := func(dir string, below bool) error {
-		if st, err := Lstat(dir); err != nil || st.Type != snapshot.Dir {
-			dir = filepath.Dir(dir) // a single file: its folder is what can be held
-		}
-		m, ok := fssnap.Find(mounts, dir)
+	add := func(dir, real string) error {
+		m, ok := fssnap.Find(mounts, real)
 		if !ok {
 			return nil
 		}
-		places = append(places, place{m, dir, below})
-		nested, err := btrfs.Nested(ctx, dir)
+		places = append(places, place{m, dir, real, false})
+		nested, err := btrfs.Nested(ctx, real)
 		if err != nil {
 			return nil // not Btrfs, or not to be told; then its folders are read as they are
 		}
 		for _, sub := range nested {
-			if m, ok := fssnap.Find(mounts, sub.Path); ok {
-				places = append(places, place{m, sub.Path, true})
+			m, ok := fssnap.Find(mounts, sub.Path)
+			if at, below := (fssnap.Mapping{From: real, To: dir}).Path(sub.Path); ok && below {
+				places = append(places, place{m, at, sub.Path, false})
 			}
 		}
 		return ctx.Err()
 	}
 	for _, p := range paths {
-		if err := add(p, false); err != nil {
+		dir := folderOf(p)
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			real = dir // the walk will say what is wrong with it
+		}
+		if err := add(dir, real); err != nil {
 			return nil, err
 		}
-		for _, m := range fssnap.Below(mounts, p) {
-			if err := add(m.Point, true); err != nil {
+		for _, m := range fssnap.Below(mounts, real) {
+			at, _ := fssnap.Mapping{From: real, To: dir}.Path(m.Point)
+			if dir != p && at != p { // beside the single file
+				continue
+			}
+			if st, err := Lstat(m.Point); err == nil && st.Type != snapshot.Dir {
+				places = append(places, place{m, at, m.Point, true})
+			} else if err := add(at, m.Point); err != nil { // one that can't be looked at is an empty folder in a snapshot
 				return nil, err
 			}
 		}
 	}
 	return places, nil
+}
+
+// folderOf returns the folder at a path, or that of a single file: it is what can be held.
+func folderOf(path string) string {
+	if st, err := Lstat(path); err != nil || st.Type != snapshot.Dir {
+		return filepath.Dir(path)
+	}
+	return path
 }
 
 // Hold makes the snapshots that can be had for the paths. Release must be called. With Required, an error means that nothing is held.
@@ -212,9 +241,23 @@ func Hold(ctx context.Context, paths []string, o HoldOptions) (*Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Holder{regions: map[string]*Region{}, skip: map[string]bool{}}
-	taken := map[string]fssnap.Snapshot{}
+	h := &Holder{regions: map[string]*Region{}, skip: map[string]bool{}, files: map[string]bool{}}
+	// A snapshot shows no more than the mount that it is made through, and serves the others, too: the one that shows most comes first.
+	// Whether a single file matters follows from what is around it.
+	slices.SortStableFunc(decisions, func(a, b Decision) int {
+		switch {
+		case a.file == b.file:
+			return len(a.Mount.Root) - len(b.Mount.Root)
+		case a.file:
+			return 1
+		}
+		return -1
+	})
+	taken := map[string]held{}
 	for _, d := range decisions {
+		if d.file && !h.Around(filepath.Dir(d.Dir)).Held() {
+			continue
+		}
 		if err := h.take(ctx, d, o, taken); err != nil {
 			return nil, errors.Join(err, h.Release(context.WithoutCancel(ctx)))
 		}
@@ -226,7 +269,7 @@ func Hold(ctx context.Context, paths []string, o HoldOptions) (*Holder, error) {
 }
 
 // take holds one place. Where that fails it is read as it is, unless a snapshot is required.
-func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[string]fssnap.Snapshot) error {
+func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[string]held) error {
 	region := &Region{Top: d.Dir}
 	if dir, err := OpenDir(d.Dir); err == nil {
 		region.fs = dir.FileSystem()
@@ -236,25 +279,12 @@ func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[
 	if mode == Off {
 		why = "as it was asked for: --fs-snapshot off"
 	} else if d.provider != nil {
-		snap, ok := taken[d.Plan.ID]
-		var err error
-		if !ok {
-			snap, err = d.provider.Take(ctx, fssnap.Request{Mount: d.Mount, Dir: d.Dir, Repository: o.Repository, Session: o.Session})
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			why = err.Error()
+		if seen, err := h.snapshot(ctx, d, o, taken); err == nil {
+			region.snap, region.seen, method = taken[d.Plan.ID].snap, seen, d.Plan.Kind.String()
+		} else if ctx.Err() != nil {
+			return ctx.Err()
 		} else {
-			region.snap, method = snap, d.Plan.Kind.String()
-			if !ok {
-				taken[d.Plan.ID] = snap
-				h.snapshots = append(h.snapshots, snap)
-				for _, p := range snap.Skip() {
-					h.skip[p] = true
-				}
-			}
+			why = err.Error()
 		}
 	}
 	if !region.Held() && !region.fs.Pseudo {
@@ -264,11 +294,49 @@ func (h *Holder) take(ctx context.Context, d Decision, o HoldOptions, taken map[
 		h.live = true
 	}
 	m := snapshot.Mount{Point: d.Dir, FSType: d.Mount.FSType, Method: method, Reason: why}
-	h.regions[d.Dir], h.mounts = region, append(h.mounts, m)
+	h.mounts = append(h.mounts, m)
+	if d.file {
+		h.files[d.Dir] = true
+	} else {
+		h.regions[d.Dir] = region
+	}
 	if mode == On && !region.Held() && !region.fs.Pseudo {
 		h.missed = append(h.missed, m)
 	}
 	return nil
+}
+
+// held is a snapshot that was taken, and the mount that it was made through.
+type held struct {
+	snap  fssnap.Snapshot
+	mount fssnap.Mount
+}
+
+// snapshot takes the snapshot of a place, unless one was taken that serves it, and returns where that one's mount shows the place. What is mounted
+// a second time, by bind for example, is an empty folder there, or none.
+func (h *Holder) snapshot(ctx context.Context, d Decision, o HoldOptions, taken map[string]held) (seen fssnap.Mapping, err error) {
+	t, ok := taken[d.Plan.ID]
+	if !ok {
+		t.mount = d.Mount
+		if t.snap, err = d.provider.Take(ctx, fssnap.Request{Mount: d.Mount, Dir: d.real, Repository: o.Repository, Session: o.Session}); err != nil {
+			return seen, err
+		}
+		taken[d.Plan.ID], h.snapshots = t, append(h.snapshots, t.snap)
+	}
+	seen = fssnap.Mapping{From: d.Dir, To: d.real}
+	if d.Mount.ID != t.mount.ID {
+		inside, _ := d.Mount.Inside(d.real)
+		if seen.To, ok = t.mount.Outside(inside); !ok {
+			return seen, fmt.Errorf("the snapshot was made through %s, which does not show this", t.mount.Point)
+		}
+	}
+	for _, p := range t.snap.Skip() {
+		h.skip[p] = true
+		if at, ok := (fssnap.Mapping{From: seen.To, To: seen.From}).Path(p); ok {
+			h.skip[at] = true
+		}
+	}
+	return seen, nil
 }
 
 // Mounts says how each place is held, for the record.
@@ -315,6 +383,12 @@ func (h *Holder) Around(path string) *Region {
 
 // Skip reports whether a path is what a provider put there to do its work.
 func (h *Holder) Skip(path string) bool { return h != nil && h.skip[path] }
+
+// MountsFile reports whether a single file is mounted at a path: the snapshot around it has what that hides.
+func (h *Holder) MountsFile(path string) bool { return h != nil && h.files[path] }
+
+// MountsFiles reports whether there are paths for MountsFile.
+func (h *Holder) MountsFiles() bool { return h != nil && len(h.files) > 0 }
 
 // Skips reports whether there are paths for Skip.
 func (h *Holder) Skips() bool { return h != nil && len(h.skip) > 0 }

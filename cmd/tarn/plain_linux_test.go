@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -67,6 +68,27 @@ func TestPlainUser(t *testing.T) {
 				t.Errorf("%d subvolumes, want one", left)
 			}
 		})
+	}
+}
+
+// TestSubvolumeOfAnother: a subvolume that a user may not read is an empty folder in the snapshot of his own, and must not be taken for one.
+func TestSubvolumeOfAnother(t *testing.T) {
+	const nobody = 65534
+	point := btrfsDisk(t, 512<<20, "user_subvol_rm_allowed")
+	tarn := newProgram(t)
+	home := filepath.Join(point, "home")
+	closed := filepath.Join(home, "closed")
+	fssnaptest.Run(t, "btrfs", "subvolume", "create", home)
+	fssnaptest.Run(t, "btrfs", "subvolume", "create", closed)
+	if err := errors.Join(os.WriteFile(filepath.Join(closed, "file"), []byte("1"), 0o644), os.Chmod(closed, 0o700), os.Chown(home, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	age(t, home)
+	tarn.giveTo(t, nobody, filepath.Dir(point))
+	out, err := tarn.command("backup", home).CombinedOutput()
+	var exit *exec.ExitError
+	if said := string(out); !errors.As(err, &exit) || exit.ExitCode() != 3 || !strings.Contains(said, home+" is read from a snapshot") || !strings.Contains(said, closed+": ") {
+		t.Errorf("%v, want 3, and %s to be named as unreadable:\n%s", err, closed, said)
 	}
 }
 

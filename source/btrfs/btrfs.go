@@ -35,6 +35,6 @@ type Provider struct{}
 type Subvolume struct {
 	Path     string // of its top folder
 	ID       uint64
-	ReadOnly bool // it can't change
+	ReadOnly bool // it can't change; not known of one that may not be opened
 	Snapshot bool // it is a snapshot of another subvolume
 }

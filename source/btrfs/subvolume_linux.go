@@ -168,6 +168,9 @@ func nestedIn(path string) (list []Subvolume, err error) {
 		}
 		s := Subvolume{Path: filepath.Join(path, c.path), ID: c.id}
 		f, err := openDir(s.Path)
+		if errors.Is(err, fs.ErrPermission) { // a snapshot shows an empty folder there, which no walk may take for this
+			list = append(list, s)
+		}
 		if err != nil {
 			continue
 		}
