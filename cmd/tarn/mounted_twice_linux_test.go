@@ -20,7 +20,7 @@ func TestMountedTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	fssnaptest.Run(t, "mount", "--bind", work, again)
-	t.Cleanup(func() { unmountFree(t, again) })
+	t.Cleanup(func() { fssnaptest.Unmount(t, again) })
 	age(t, work)
 	for _, paths := range [][]string{{point}, {filepath.Join(point, "places")}, {other, again}, {again, other}, {again, work}} {
 		tarn.must(append([]string{"backup", "--force", "--fs-snapshot", "required"}, paths...)...)
@@ -41,7 +41,7 @@ func TestPathThroughLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	fssnaptest.Run(t, "mount", "--bind", other, inner)
-	t.Cleanup(func() { unmountFree(t, inner) })
+	t.Cleanup(func() { fssnaptest.Unmount(t, inner) })
 	age(t, point)
 	path, target := filepath.Join(point, "link", "sub"), filepath.Join(t.TempDir(), "target")
 	tarn.must("backup", "--fs-snapshot", "required", "--after", "echo new >"+filepath.Join(sub, "file"), path)
@@ -63,7 +63,7 @@ func TestMountedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	fssnaptest.Run(t, "mount", "--bind", shown, file)
-	t.Cleanup(func() { unmountFree(t, file) })
+	t.Cleanup(func() { fssnaptest.Unmount(t, file) })
 	age(t, point)
 	for _, path := range []string{work, file} {
 		if said := tarn.must("backup", path); !strings.Contains(said, "every file whole") {
