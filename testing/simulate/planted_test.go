@@ -55,7 +55,7 @@ var planted = []struct {
 	{"what is in trash only is taken for safe", []edit{{"repo/prune/look.go", "		p.trashOnly.Add(id)\n", ""}}},
 	{"what is in trash only is taken for lost", []edit{{"repo/prune/look.go", "		t.err = t.pruner.repo.LookIntoTrash(ctx, t.view)\n", ""}}},
 	{"packs go before their blobs are durable elsewhere", []edit{{"repo/prune/repack.go",
-		"				return nil, err\n			}\n		}\n		return failed, p.writer.Flush(ctx)\n", "				return nil, err\n			}\n		}\n		return failed, nil\n"}}},
+		"				return nil, err\n			}\n		}\n		return failed, p.writer.FinishParity(ctx)\n", "				return nil, err\n			}\n		}\n		return failed, nil\n"}}},
 	{"trash waits for nobody", []edit{{"repo/prune/sessions.go", "		if s.Purpose == repo.PurposePrune {", "		if s.Purpose != \"\" {"}}},
 	{"trash waits for one of the sessions, not for all", []edit{{"repo/prune/sessions.go",
 		"		if len(open) == 0 {", "		if len(open) == 0 || len(open) < len(w.Sessions) {"}}},
