@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 dir=${1:-$(go env GOROOT)/src}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export TARN_PASSWORD=demo TARN_REPOSITORY=$work/repo XDG_CACHE_HOME=$work/cache
+export TARN_PASSWORD=demo TARN_REPOSITORY=$work/repo XDG_CACHE_HOME=$work/cache XDG_STATE_HOME=$work/state
 tarn() { echo; echo "\$ tarn $*"; bin/tarn "$@"; }
 
 echo "backing up a copy of $dir"

@@ -34,7 +34,7 @@ func newClient(t *testing.T, repository string, env ...string) *client {
 	if c.bin, err = exec.LookPath("tarn"); err != nil { // this very binary, see TestMain
 		t.Fatal(err)
 	}
-	c.env = append(os.Environ(), "TARN_PASSWORD=far", "TARN_REPOSITORY="+repository, "TARN_CACHE_DIR="+filepath.Join(dir, "cache"))
+	c.env = append(os.Environ(), "TARN_PASSWORD=far", "TARN_REPOSITORY="+repository, "TARN_CACHE_DIR="+filepath.Join(dir, "cache"), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
 	c.env = append(c.env, env...)
 	return c
 }

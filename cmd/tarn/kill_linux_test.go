@@ -29,7 +29,7 @@ func TestKilledBackups(t *testing.T) {
 	}
 	source, target := filepath.Join(dir, "source"), filepath.Join(dir, "target")
 	grow(t, rng, source, 0)
-	env := append(os.Environ(), "TARN_PASSWORD=kill", "TARN_REPOSITORY="+filepath.Join(dir, "repo"), "XDG_CACHE_HOME="+dir)
+	env := append(os.Environ(), "TARN_PASSWORD=kill", "TARN_REPOSITORY="+filepath.Join(dir, "repo"), "XDG_CACHE_HOME="+dir, "XDG_STATE_HOME="+dir)
 	run := func(args ...string) (string, error) {
 		cmd := exec.Command(bin, args...)
 		cmd.Env = env

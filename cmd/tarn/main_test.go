@@ -27,6 +27,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TARN_PASSWORD", "secret")
 			env.Setenv("TZ", "UTC")
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, ".state"))
 			env.Setenv("SELF", os.Args[0])
 			return os.Chmod(filepath.Dir(env.WorkDir), 0o755) // other users must come through
 		},
@@ -118,7 +119,7 @@ func cmdInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(path, args[3:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.MkAbs("."), said, said
-	cmd.Env = append(os.Environ(), "TARN_REPOSITORY="+ts.Getenv("TARN_REPOSITORY"), "TARN_PASSWORD=secret", "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"))
+	cmd.Env = append(os.Environ(), "TARN_REPOSITORY="+ts.Getenv("TARN_REPOSITORY"), "TARN_PASSWORD=secret", "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"), "XDG_STATE_HOME="+ts.Getenv("XDG_STATE_HOME"))
 	ts.Check(cmd.Start())
 	_, err = os.ReadFile(ts.MkAbs(args[0])) // ends when the writer is done
 	ts.Check(err)

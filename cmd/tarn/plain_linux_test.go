@@ -105,6 +105,6 @@ func (p *builtTarn) giveTo(t *testing.T, uid int, dir string) {
 		t.Fatal(err)
 	}
 	p.as = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-	p.env = append(p.env, "TARN_REPOSITORY="+filepath.Join(repo, "r"), "XDG_CACHE_HOME="+filepath.Join(repo, "cache"))
+	p.env = append(p.env, "TARN_REPOSITORY="+filepath.Join(repo, "r"), "XDG_CACHE_HOME="+filepath.Join(repo, "cache"), "XDG_STATE_HOME="+filepath.Join(repo, "state"))
 	p.must("init", "--kdf-memory", "8M", "--kdf-passes", "1")
 }

@@ -92,7 +92,7 @@ func (a *app) prune(ctx context.Context, r *opened, flags *pruneFlags) error {
 	case errors.Is(err, repo.ErrEvicted):
 		return withHint(err, "nothing is lost: run it again")
 	case errors.Is(err, storage.ErrFull):
-		return withHint(err, "nothing is lost: make room, or run \"tarn prune --max-unused unlimited\", which needs next to none: it only removes packs of which nothing is needed")
+		return withHint(err, "nothing is lost: make room, or run \"tarn prune --max-unused unlimited\", which needs little: it only removes packs of which nothing is needed")
 	case err != nil:
 		return err
 	}

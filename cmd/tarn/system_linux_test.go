@@ -33,7 +33,7 @@ func newProgram(t *testing.T) *builtTarn {
 			t.Fatalf("build: %v\n%s", err, out)
 		}
 	}
-	p.env = append(os.Environ(), "TARN_PASSWORD=secret", "TARN_REPOSITORY="+filepath.Join(dir, "repo"), "XDG_CACHE_HOME="+filepath.Join(dir, "cache"))
+	p.env = append(os.Environ(), "TARN_PASSWORD=secret", "TARN_REPOSITORY="+filepath.Join(dir, "repo"), "XDG_CACHE_HOME="+filepath.Join(dir, "cache"), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
 	p.must("init", "--kdf-memory", "8M", "--kdf-passes", "1")
 	return p
 }
